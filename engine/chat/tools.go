@@ -1,0 +1,203 @@
+package chat
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/nikolalohinski/gonja/v2/exec"
+)
+
+// Tool is a function that the model may call.
+type Tool struct {
+	Name, Description string
+	Parameters        string // the JSON schema of its arguments, an object; "" for none
+}
+
+// Call is a call of a tool that the assistant made.
+type Call struct {
+	ID, Name  string
+	Arguments string // a JSON object
+}
+
+// How the assistant writes a call, as Hermes, Qwen and others were taught it. Between
+// CallHead and CallArguments stands the tool's name, after that its arguments.
+const (
+	CallOpen      = "<tool_call>"
+	CallHead      = "\n{\"name\": \""
+	CallArguments = "\", \"arguments\": "
+	CallClose     = "}\n</tool_call>"
+	CallBetween   = "\n" + CallOpen
+)
+
+// WriteCall returns a call as the assistant writes it.
+func WriteCall(name, arguments string) string {
+	return CallOpen + CallHead + name + CallArguments + arguments + CallClose
+}
+
+// TakesTools says whether the template shows tools to the model, and calls in the form
+// in which we read them. It is found out by trying.
+func (t *Template) TakesTools() bool {
+	t.tried.Do(func() {
+		const name = "probe_of_tools"
+		ask := []Message{{Role: "user", Content: "a"}}
+		tool := []Tool{{Name: name, Description: "b", Parameters: `{"type":"object","properties":{}}`}}
+		shown, err := t.execute(ask, Options{Tools: tool}, escape)
+		if err != nil || !strings.Contains(shown, name) {
+			return
+		}
+		called, err := t.execute(append(ask,
+			Message{Role: "assistant", Calls: []Call{{ID: "c", Name: name, Arguments: `{"d": 1}`}}},
+			Message{Role: "tool", CallID: "c", Tool: name, Content: "result_of_probe"},
+		), Options{}, escape)
+		t.hasTools = err == nil && strings.Contains(called, WriteCall(name, `{"d": 1}`)) && strings.Contains(called, "result_of_probe")
+	})
+	return t.hasTools
+}
+
+// explain returns the conversation with our own tool prompt, for a template that knows
+// nothing of tools: they are listed at the end of the system prompt, calls stand in the
+// assistant's text, and results in the user's.
+func explain(messages []Message, tools []Tool) []Message {
+	var out []Message
+	for _, m := range messages {
+		last := len(out) - 1
+		switch {
+		case m.Role == "tool":
+			result := "<tool_response>\n" + m.Content + "\n</tool_response>"
+			if last >= 0 && out[last].Role == "tool" {
+				out[last].Content += "\n" + result
+				continue
+			}
+			m.Content = result
+		case len(m.Calls) > 0:
+			calls := make([]string, 0, len(m.Calls)+1)
+			if m.Content != "" {
+				calls = append(calls, m.Content)
+			}
+			for _, c := range m.Calls {
+				calls = append(calls, WriteCall(c.Name, c.Arguments))
+			}
+			m.Content, m.Calls = strings.Join(calls, "\n"), nil
+		}
+		out = append(out, m)
+	}
+	for i := range out {
+		if out[i].Role == "tool" {
+			out[i] = Message{Role: "user", Content: out[i].Content}
+		}
+	}
+	if len(tools) == 0 {
+		return out
+	}
+	if len(out) > 0 && out[0].Role == "system" {
+		out[0].Content += "\n\n" + toolPrompt(tools)
+		return out
+	}
+	return append([]Message{{Role: "system", Content: toolPrompt(tools)}}, out...)
+}
+
+// toolPrompt is what docs/tools.md describes.
+func toolPrompt(tools []Tool) string {
+	var b strings.Builder
+	b.WriteString("You can call tools. To call one, write exactly this, with the tool's name and its arguments as JSON:\n")
+	b.WriteString(WriteCall("NAME", "{...}"))
+	b.WriteString("\nIts result is then given to you in <tool_response></tool_response>. When no tool is needed, answer in plain words.\nThe tools, one a line, with the JSON schema of their arguments:")
+	for _, tool := range tools {
+		b.WriteString("\n")
+		w := jsonWriter{}
+		if err := w.write(tool.describe(func(s string) string { return s }), 0); err == nil {
+			b.Write(w.b.Bytes())
+		}
+	}
+	return b.String()
+}
+
+// describe returns the function as templates expect it.
+func (tool Tool) describe(write func(string) string) *exec.Dict {
+	f := dict("name", write(tool.Name))
+	if tool.Description != "" {
+		add(f, "description", write(tool.Description))
+	}
+	if tool.Parameters != "" {
+		add(f, "parameters", jsonValue(tool.Parameters, write))
+	}
+	return f
+}
+
+// templateTools returns the tools as templates expect them, in OpenAI's form.
+func templateTools(tools []Tool, write func(string) string) any {
+	if len(tools) == 0 {
+		return nil
+	}
+	list := make(sequence, len(tools))
+	for i, tool := range tools {
+		list[i] = dict("type", "function", "function", tool.describe(write))
+	}
+	return list
+}
+
+// templateCalls returns an assistant's calls as templates expect them.
+func templateCalls(calls []Call, write func(string) string) sequence {
+	list := make(sequence, len(calls))
+	for i, c := range calls {
+		list[i] = dict("id", write(c.ID), "type", "function",
+			"function", dict("name", write(c.Name), "arguments", jsonValue(c.Arguments, write)))
+	}
+	return list
+}
+
+// dict returns a dictionary that keeps its order.
+func dict(pairs ...any) *exec.Dict {
+	d := exec.NewDict()
+	for i := 0; i+1 < len(pairs); i += 2 {
+		add(d, pairs[i].(string), pairs[i+1])
+	}
+	return d
+}
+
+func add(d *exec.Dict, key string, value any) {
+	d.Pairs = append(d.Pairs, &exec.Pair{Key: exec.AsValue(key), Value: exec.AsValue(value)})
+}
+
+// jsonValue returns a JSON text as a value whose objects keep their order. Every string
+// in it, names too, goes through write.
+func jsonValue(text string, write func(string) string) any {
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.UseNumber()
+	return readValue(d, write)
+}
+
+func readValue(d *json.Decoder, write func(string) string) any {
+	token, err := d.Token()
+	if err != nil {
+		return nil // it was parsed before: cannot be
+	}
+	switch token := token.(type) {
+	case string:
+		return write(token)
+	case json.Number:
+		if n, err := token.Int64(); err == nil {
+			return int(n)
+		}
+		return token
+	case json.Delim:
+		if token == '[' {
+			list := sequence{}
+			for d.More() {
+				list = append(list, readValue(d, write))
+			}
+			_, _ = d.Token()
+			return list
+		}
+		object := exec.NewDict()
+		for d.More() {
+			name, _ := d.Token()
+			key, _ := name.(string)
+			add(object, write(key), readValue(d, write))
+		}
+		_, _ = d.Token()
+		return object
+	}
+	return token // a boolean or nil
+}

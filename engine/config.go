@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/semantic-pod/semantic/config"
+	"github.com/semantic-pod/semantic/engine/upstream"
+)
+
+// Config is everything that an engine can be told.
+type Config struct {
+	Backend  string          `name:"backend" enum:"native,upstream" default:"native" help:"What computes the answers: native (a GGUF model on this machine's CPU) or upstream (servers at --upstream-url)."`
+	Upstream upstream.Config `embed:""`
+
+	Model      string   `name:"model" placeholder:"PATH" help:"GGUF file of the model to serve, or semantic-builtin; by default the model of make model, and the built-in one where that is not."`
+	ModelName  string   `name:"model-name" placeholder:"NAME" help:"Name under which the model is served; by default the file's name without .gguf."`
+	ModelAlias []string `name:"model-alias" placeholder:"NAME" help:"Further names by which clients may ask for the model; \"default\" always works."`
+
+	Threads  int         `name:"threads" default:"0" placeholder:"N" help:"Threads that compute; 0 takes one a core that the process may use."`
+	Context  int         `name:"context" default:"0" placeholder:"TOKENS" help:"Most tokens of a prompt and its answer together; 0 takes what the model was made for."`
+	KVMemory config.Size `name:"kv-memory" default:"0" placeholder:"SIZE" help:"Memory for the keys and values of tokens, such as 2GiB; 0 takes a quarter of the memory limit, and no more than --max-batch requests of the full context need."`
+
+	KVType string `name:"kv-type" enum:"f16,q8" default:"f16" help:"How the keys and values of tokens are stored: f16, or q8, which takes about half the memory (${enum})."`
+
+	SharePrefixAcrossTenants bool `name:"share-prefix-across-tenants" help:"Let tenants share the keys and values of equal beginnings of prompts. A tenant can then tell from the time of an answer whether another one asked the same."`
+
+	QueueDepth       int `name:"queue-depth" default:"256" placeholder:"N" help:"Requests that may wait; the next one is refused with 503."`
+	MaxBatch         int `name:"max-batch" default:"64" placeholder:"N" help:"Requests that run at once."`
+	StepTokens       int `name:"step-tokens" default:"128" placeholder:"TOKENS" help:"Tokens that one step computes: one for each running request, the rest for prompts. More is faster for long prompts and less even for running answers."`
+	DefaultMaxTokens int `name:"default-max-tokens" default:"1024" placeholder:"TOKENS" help:"Most tokens of an answer whose request sets no bound."`
+
+	CacheDir     string        `name:"cache-dir" placeholder:"DIR" help:"Folder of the agents on disk; by default agents below --data-dir."`
+	CacheDisk    config.Size   `name:"cache-disk" default:"10GiB" placeholder:"SIZE" help:"Most that the agents on disk take; those used longest ago are deleted to make room. 0 sets no bound."`
+	CacheTTL     time.Duration `name:"cache-ttl" default:"168h" help:"Time after its last use after which an agent is deleted; 0 keeps it for good."`
+	CacheKeyFile string        `name:"cache-key-file" placeholder:"FILE" help:"File of 32 bytes, or of 64 hexadecimal digits, by which agents on disk are encrypted; without it they are plain."`
+
+	SwapPatience   time.Duration `name:"swap-patience" default:"30s" help:"Most time that the answers of a model may take to end after an admin swapped or offloaded it."`
+	PersistTimeout time.Duration `name:"persist-timeout" default:"10s" help:"Most time that a stopping engine takes to write its agents to disk. It is kept free of --stop-timeout."`
+
+	Socket string `kong:"-"` // path of the Unix socket
+}
+
+// The backends.
+const (
+	BackendNative   = "native"
+	BackendUpstream = "upstream"
+)
+
+// Validate says which setting is wrong, or contradicts another.
+func (c *Config) Validate() error {
+	var errs []error
+	check := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Socket == "", "--socket-dir: the engine needs a folder for its socket")
+	check(c.Threads < 0, "--threads=%d must not be negative", c.Threads)
+	check(c.Context < 0, "--context=%d must not be negative", c.Context)
+	check(c.KVMemory < 0, "--kv-memory=%s must not be negative", c.KVMemory)
+	check(c.QueueDepth < 1, "--queue-depth=%d must be at least 1", c.QueueDepth)
+	check(c.MaxBatch < 1, "--max-batch=%d must be at least 1", c.MaxBatch)
+	check(c.StepTokens <= c.MaxBatch, "--step-tokens=%d must be above --max-batch=%d, or prompts would wait while that many requests run", c.StepTokens, c.MaxBatch)
+	check(c.DefaultMaxTokens < 1, "--default-max-tokens=%d must be at least 1", c.DefaultMaxTokens)
+	check(c.PersistTimeout <= 0, "--persist-timeout=%s must be above 0", c.PersistTimeout)
+	check(c.SwapPatience < 0, "--swap-patience=%s must not be negative", c.SwapPatience)
+	check(c.CacheDisk < 0, "--cache-disk=%s must not be negative", c.CacheDisk)
+	check(c.CacheTTL < 0, "--cache-ttl=%s must not be negative", c.CacheTTL)
+	check(c.CacheKeyFile != "" && c.CacheDir == "" && c.Backend != BackendUpstream, "--cache-key-file=%s: without --cache-dir there is nothing to encrypt", c.CacheKeyFile)
+	if c.Backend == BackendUpstream {
+		errs = append(errs, c.Upstream.Check())
+		check(c.Model != "", "--model=%s contradicts --backend=upstream: the model is the upstream's, see --upstream-model", c.Model)
+		check(c.Threads != 0, "--threads=%d contradicts --backend=upstream, which computes nothing here", c.Threads)
+		check(c.Context != 0, "--context=%d contradicts --backend=upstream: the upstream bounds the context", c.Context)
+		check(c.KVMemory != 0, "--kv-memory=%s contradicts --backend=upstream, which has no keys and values here", c.KVMemory)
+		check(c.CacheKeyFile != "", "--cache-key-file=%s contradicts --backend=upstream, which keeps no agents here", c.CacheKeyFile)
+	} else {
+		check(len(c.Upstream.URLs) > 0, "--upstream-url=%s needs --backend=upstream", strings.Join(c.Upstream.URLs, ","))
+	}
+	for _, name := range append([]string{c.ModelName}, c.ModelAlias...) {
+		check(name == defaultModel, "--model-name and --model-alias: %q always means the served model; choose another name", name)
+	}
+	return errors.Join(errs...)
+}

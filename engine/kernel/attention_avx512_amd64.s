@@ -1,0 +1,260 @@
+#include "textflag.h"
+
+// Attention with AVX-512: like that with AVX2, one register for sixteen tokens or elements.
+// The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[4], 80 out[4],
+// 112 scales, 120 scaleStep.
+
+#define CLEAR4 \
+	VPXORD Z0, Z0, Z0; \
+	VPXORD Z1, Z1, Z1; \
+	VPXORD Z2, Z2, Z2; \
+	VPXORD Z3, Z3, Z3
+
+#define FMA4(off) \
+	VFMADD231PS.BCST off(AX)(R13*4), Z8, Z0; \
+	VFMADD231PS.BCST off(BX)(R13*4), Z8, Z1; \
+	VFMADD231PS.BCST off(CX)(R13*4), Z8, Z2; \
+	VFMADD231PS.BCST off(DX)(R13*4), Z8, Z3
+
+#define STORE4 \
+	VMOVUPS Z0, (R9); \
+	VMOVUPS Z1, (R10); \
+	VMOVUPS Z2, (R11); \
+	VMOVUPS Z3, (R12)
+
+// func scoresAVX512(s *span)
+TEXT ·scoresAVX512(SB), NOSPLIT, $0-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), R14
+	MOVQ 16(DI), R8
+	MOVQ 48(DI), AX
+	MOVQ 56(DI), BX
+	MOVQ 64(DI), CX
+	MOVQ 72(DI), DX
+	MOVQ 80(DI), R9
+	MOVQ 88(DI), R10
+	MOVQ 96(DI), R11
+	MOVQ 104(DI), R12
+
+block:
+	MOVLQSX (R14), SI
+	IMULQ 24(DI), SI
+	ADDQ 0(DI), SI
+	XORQ R13, R13
+	CLEAR4
+
+element: // sixteen of them: heads have multiples of that
+	VCVTPH2PS (SI), Z8
+	FMA4(0)
+	VCVTPH2PS 32(SI), Z8
+	FMA4(4)
+	VCVTPH2PS 64(SI), Z8
+	FMA4(8)
+	VCVTPH2PS 96(SI), Z8
+	FMA4(12)
+	VCVTPH2PS 128(SI), Z8
+	FMA4(16)
+	VCVTPH2PS 160(SI), Z8
+	FMA4(20)
+	VCVTPH2PS 192(SI), Z8
+	FMA4(24)
+	VCVTPH2PS 224(SI), Z8
+	FMA4(28)
+	VCVTPH2PS 256(SI), Z8
+	FMA4(32)
+	VCVTPH2PS 288(SI), Z8
+	FMA4(36)
+	VCVTPH2PS 320(SI), Z8
+	FMA4(40)
+	VCVTPH2PS 352(SI), Z8
+	FMA4(44)
+	VCVTPH2PS 384(SI), Z8
+	FMA4(48)
+	VCVTPH2PS 416(SI), Z8
+	FMA4(52)
+	VCVTPH2PS 448(SI), Z8
+	FMA4(56)
+	VCVTPH2PS 480(SI), Z8
+	FMA4(60)
+	ADDQ $512, SI
+	ADDQ $16, R13
+	CMPQ R13, 32(DI)
+	JLT element
+
+	STORE4
+	ADDQ $64, R9
+	ADDQ $64, R10
+	ADDQ $64, R11
+	ADDQ $64, R12
+	ADDQ $4, R14
+	DECQ R8
+	JNZ block
+	VZEROUPPER
+	RET
+
+// func valuesAVX512(s *span)
+TEXT ·valuesAVX512(SB), NOSPLIT, $0-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), R14
+	MOVQ 16(DI), R8
+	MOVQ 32(DI), R9
+	SHLQ $1, R9
+	MOVQ 48(DI), AX
+	MOVQ 56(DI), BX
+	MOVQ 64(DI), CX
+	MOVQ 72(DI), DX
+	CLEAR4
+
+block:
+	MOVLQSX (R14), SI
+	IMULQ 24(DI), SI
+	ADDQ 0(DI), SI
+	XORQ R13, R13
+	MOVQ $16, R10
+	CMPQ R8, $1
+	JNE token
+	MOVQ 40(DI), R10
+
+token:
+	VCVTPH2PS (SI), Z8
+	FMA4(0)
+	ADDQ R9, SI
+	INCQ R13
+	CMPQ R13, R10
+	JLT token
+
+	ADDQ $64, AX
+	ADDQ $64, BX
+	ADDQ $64, CX
+	ADDQ $64, DX
+	ADDQ $4, R14
+	DECQ R8
+	JNZ block
+
+	MOVQ 80(DI), R9
+	MOVQ 88(DI), R10
+	MOVQ 96(DI), R11
+	MOVQ 104(DI), R12
+	STORE4
+	VZEROUPPER
+	RET
+
+// BYTES loads sixteen bytes, times the scales in Z9.
+#define BYTES(off) \
+	VPMOVSXBD off(SI), Z8; \
+	VCVTDQ2PS Z8, Z8; \
+	VMULPS Z9, Z8, Z8
+
+// func scoresQ8AVX512(s *span)
+TEXT ·scoresQ8AVX512(SB), NOSPLIT, $0-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), R14
+	MOVQ 16(DI), R8
+	MOVQ 48(DI), AX
+	MOVQ 56(DI), BX
+	MOVQ 64(DI), CX
+	MOVQ 72(DI), DX
+	MOVQ 80(DI), R9
+	MOVQ 88(DI), R10
+	MOVQ 96(DI), R11
+	MOVQ 104(DI), R12
+
+block:
+	MOVLQSX (R14), R15
+	IMULQ 24(DI), R15
+	MOVQ 0(DI), SI
+	ADDQ R15, SI
+	ADDQ 112(DI), R15
+	XORQ R13, R13
+	CLEAR4
+
+scales:
+	VCVTPH2PS (R15), Z9
+	ADDQ $32, R15
+
+elements:
+	BYTES(0)
+	FMA4(0)
+	BYTES(16)
+	FMA4(4)
+	BYTES(32)
+	FMA4(8)
+	BYTES(48)
+	FMA4(12)
+	BYTES(64)
+	FMA4(16)
+	BYTES(80)
+	FMA4(20)
+	BYTES(96)
+	FMA4(24)
+	BYTES(112)
+	FMA4(28)
+	ADDQ $128, SI
+	ADDQ $8, R13
+	TESTQ $31, R13
+	JNZ elements
+	CMPQ R13, 32(DI)
+	JLT scales
+
+	STORE4
+	ADDQ $64, R9
+	ADDQ $64, R10
+	ADDQ $64, R11
+	ADDQ $64, R12
+	ADDQ $4, R14
+	DECQ R8
+	JNZ block
+	VZEROUPPER
+	RET
+
+// func valuesQ8AVX512(s *span)
+TEXT ·valuesQ8AVX512(SB), NOSPLIT, $0-8
+	MOVQ s+0(FP), DI
+	MOVQ 8(DI), R14
+	MOVQ 16(DI), R8
+	MOVQ 32(DI), R9
+	MOVQ 48(DI), AX
+	MOVQ 56(DI), BX
+	MOVQ 64(DI), CX
+	MOVQ 72(DI), DX
+	MOVQ 120(DI), R11
+	CLEAR4
+
+block:
+	MOVLQSX (R14), R15
+	IMULQ 24(DI), R15
+	MOVQ 0(DI), SI
+	ADDQ R15, SI
+	ADDQ 112(DI), R15
+	XORQ R13, R13
+	MOVQ $16, R10
+	CMPQ R8, $1
+	JNE token
+	MOVQ 40(DI), R10
+
+token:
+	VPBROADCASTW (R15), Y9
+	VCVTPH2PS Y9, Z9
+	BYTES(0)
+	FMA4(0)
+	ADDQ R9, SI
+	ADDQ R11, R15
+	INCQ R13
+	CMPQ R13, R10
+	JLT token
+
+	ADDQ $64, AX
+	ADDQ $64, BX
+	ADDQ $64, CX
+	ADDQ $64, DX
+	ADDQ $4, R14
+	DECQ R8
+	JNZ block
+
+	MOVQ 80(DI), R9
+	MOVQ 88(DI), R10
+	MOVQ 96(DI), R11
+	MOVQ 104(DI), R12
+	STORE4
+	VZEROUPPER
+	RET

@@ -1,0 +1,88 @@
+package kernel
+
+// vnni returns the kernels of CPUs that multiply bytes in 512-bit registers; what gains nothing by
+// them is as with AVX2.
+func vnni() *Variant {
+	v := avx2()
+	v.Name, v.words = "avx512vnni", Halves
+	v.scores, v.values = scoresAVX512, valuesAVX512
+	v.scoresQ8, v.valuesQ8 = scoresQ8AVX512, valuesQ8AVX512
+	v.muls[formatU4] = []mul{{1, mulU4x1VNNI, false}, {2, mulU4x2VNNI, false}, {4, mulU4x4VNNI, false}, {8, mulU4x8VNNI, false}}
+	v.muls[formatU4K] = []mul{{1, mulU4Kx1VNNI, false}, {2, mulU4Kx2VNNI, false}, {4, mulU4Kx4VNNI, false}, {8, mulU4Kx8VNNI, false}}
+	v.muls[formatS8] = []mul{{1, mulS8x1VNNI, false}, {2, mulS8x2VNNI, false}, {4, mulS8x4VNNI, false}, {8, mulS8x8VNNI, false}}
+	v.muls[formatS8K] = []mul{{1, mulS8Kx1VNNI, false}, {2, mulS8Kx2VNNI, false}, {4, mulS8Kx4VNNI, false}, {8, mulS8Kx8VNNI, false}}
+	v.muls[formatS8H] = []mul{{1, mulS8Hx1VNNI, false}, {2, mulS8Hx2VNNI, false}, {4, mulS8Hx4VNNI, false}, {8, mulS8Hx8VNNI, false}}
+	return v
+}
+
+//go:noescape
+func scoresAVX512(s *span)
+
+//go:noescape
+func valuesAVX512(s *span)
+
+//go:noescape
+func scoresQ8AVX512(s *span)
+
+//go:noescape
+func valuesQ8AVX512(s *span)
+
+//go:noescape
+func mulU4x1VNNI(t *tile)
+
+//go:noescape
+func mulU4x2VNNI(t *tile)
+
+//go:noescape
+func mulU4x4VNNI(t *tile)
+
+//go:noescape
+func mulU4x8VNNI(t *tile)
+
+//go:noescape
+func mulU4Kx1VNNI(t *tile)
+
+//go:noescape
+func mulU4Kx2VNNI(t *tile)
+
+//go:noescape
+func mulU4Kx4VNNI(t *tile)
+
+//go:noescape
+func mulU4Kx8VNNI(t *tile)
+
+//go:noescape
+func mulS8x1VNNI(t *tile)
+
+//go:noescape
+func mulS8x2VNNI(t *tile)
+
+//go:noescape
+func mulS8x4VNNI(t *tile)
+
+//go:noescape
+func mulS8x8VNNI(t *tile)
+
+//go:noescape
+func mulS8Kx1VNNI(t *tile)
+
+//go:noescape
+func mulS8Kx2VNNI(t *tile)
+
+//go:noescape
+func mulS8Kx4VNNI(t *tile)
+
+//go:noescape
+func mulS8Kx8VNNI(t *tile)
+
+//go:noescape
+func mulS8Hx1VNNI(t *tile)
+
+//go:noescape
+func mulS8Hx2VNNI(t *tile)
+
+//go:noescape
+func mulS8Hx4VNNI(t *tile)
+
+//go:noescape
+func mulS8Hx8VNNI(t *tile)

@@ -1,0 +1,180 @@
+// Words of the kernels with AVX-512 VNNI. By convention: DI the tile, SI the weights, R8 panels that
+// are left, R13 blocks that are left, R14 where in the results the panel's are; AX BX CX DX R9 R10 R11
+// R12 the activations of eight columns, Z0 to Z7 their results, Z8 to Z15 their integer sums.
+// The tile's fields: 0 w, 8 panels, 16 blocks, 24 add, 32 out[16], 160 x[16].
+
+#define START \
+	MOVQ t+0(FP), DI; \
+	MOVQ 0(DI), SI; \
+	MOVQ 8(DI), R8; \
+	XORQ R14, R14
+
+// AHEAD5 and AHEAD9 ask for the weights that come some blocks later.
+#define DISTANCE 2048
+#define AHEAD5 \
+	PREFETCHT0 DISTANCE(SI); \
+	PREFETCHT0 DISTANCE+64(SI); \
+	PREFETCHT0 DISTANCE+128(SI); \
+	PREFETCHT0 DISTANCE+192(SI); \
+	PREFETCHT0 DISTANCE+256(SI)
+
+#define AHEAD9 \
+	AHEAD5; \
+	PREFETCHT0 DISTANCE+320(SI); \
+	PREFETCHT0 DISTANCE+384(SI); \
+	PREFETCHT0 DISTANCE+448(SI); \
+	PREFETCHT0 DISTANCE+512(SI)
+
+// COLUMNS load where the activations of so many columns begin.
+#define COLUMNS1 \
+	MOVQ 160(DI), AX
+
+#define COLUMNS2 \
+	COLUMNS1; \
+	MOVQ 168(DI), BX
+
+#define COLUMNS4 \
+	COLUMNS2; \
+	MOVQ 176(DI), CX; \
+	MOVQ 184(DI), DX
+
+#define COLUMNS8 \
+	COLUMNS4; \
+	MOVQ 192(DI), R9; \
+	MOVQ 200(DI), R10; \
+	MOVQ 208(DI), R11; \
+	MOVQ 216(DI), R12
+
+// ZERO clears their results.
+#define ZERO1 \
+	VPXORD Z0, Z0, Z0
+
+#define ZERO2 \
+	ZERO1; \
+	VPXORD Z1, Z1, Z1
+
+#define ZERO4 \
+	ZERO2; \
+	VPXORD Z2, Z2, Z2; \
+	VPXORD Z3, Z3, Z3
+
+#define ZERO8 \
+	ZERO4; \
+	VPXORD Z4, Z4, Z4; \
+	VPXORD Z5, Z5, Z5; \
+	VPXORD Z6, Z6, Z6; \
+	VPXORD Z7, Z7, Z7
+
+// SUMS clears their sums.
+#define SUMS1 \
+	VPXORD Z8, Z8, Z8
+
+#define SUMS2 \
+	SUMS1; \
+	VPXORD Z9, Z9, Z9
+
+#define SUMS4 \
+	SUMS2; \
+	VPXORD Z10, Z10, Z10; \
+	VPXORD Z11, Z11, Z11
+
+#define SUMS8 \
+	SUMS4; \
+	VPXORD Z12, Z12, Z12; \
+	VPXORD Z13, Z13, Z13; \
+	VPXORD Z14, Z14, Z14; \
+	VPXORD Z15, Z15, Z15
+
+// ADVANCE goes to their next block.
+#define ADVANCE1(step) \
+	ADDQ $step, AX
+
+#define ADVANCE2(step) \
+	ADVANCE1(step); \
+	ADDQ $step, BX
+
+#define ADVANCE4(step) \
+	ADVANCE2(step); \
+	ADDQ $step, CX; \
+	ADDQ $step, DX
+
+#define ADVANCE8(step) \
+	ADVANCE4(step); \
+	ADDQ $step, R9; \
+	ADDQ $step, R10; \
+	ADDQ $step, R11; \
+	ADDQ $step, R12
+
+// ADDS sets the mask of the lanes to which what is there is added: all or none. All columns are added
+// before any is stored, since the last one may stand there several times.
+#define ADDS \
+	XORQ R13, R13; \
+	SUBQ 24(DI), R13; \
+	KMOVW R13, K1
+
+#define ADD(n, z) \
+	MOVQ 32+8*n(DI), R13; \
+	VADDPS (R13)(R14*1), z, K1, z
+
+#define PUT(n, z) \
+	MOVQ 32+8*n(DI), R13; \
+	VMOVUPS z, (R13)(R14*1)
+
+#define ADD1 \
+	ADD(0, Z0)
+
+#define ADD2 \
+	ADD1; \
+	ADD(1, Z1)
+
+#define ADD4 \
+	ADD2; \
+	ADD(2, Z2); \
+	ADD(3, Z3)
+
+#define ADD8 \
+	ADD4; \
+	ADD(4, Z4); \
+	ADD(5, Z5); \
+	ADD(6, Z6); \
+	ADD(7, Z7)
+
+#define PUT1 \
+	PUT(0, Z0)
+
+#define PUT2 \
+	PUT1; \
+	PUT(1, Z1)
+
+#define PUT4 \
+	PUT2; \
+	PUT(2, Z2); \
+	PUT(3, Z3)
+
+#define PUT8 \
+	PUT4; \
+	PUT(4, Z4); \
+	PUT(5, Z5); \
+	PUT(6, Z6); \
+	PUT(7, Z7)
+
+// STORE writes the results of so many columns.
+#define STORE1 \
+	ADDS; \
+	ADD1; \
+	PUT1
+
+#define STORE2 \
+	ADDS; \
+	ADD2; \
+	PUT2
+
+#define STORE4 \
+	ADDS; \
+	ADD4; \
+	PUT4
+
+#define STORE8 \
+	ADDS; \
+	ADD8; \
+	PUT8

@@ -1,0 +1,55 @@
+package engine
+
+import "time"
+
+// pace is what the loop knows of how long its steps take. By it a step takes in no more of a prompt
+// than costs as much time as the answers that it carries on: a long prompt at most doubles the time
+// between two tokens of those who are being answered.
+type pace struct {
+	answers []float64 // seconds of a step that carries on so many answers and reads nothing, smoothed; 0 if unknown
+	token   float64   // seconds that a token of a prompt adds to a step, smoothed
+}
+
+// leastChunk is how many tokens of prompts a step reads at least, so that they come to an end.
+const leastChunk = 8
+
+func newPace(maxBatch int) pace { return pace{answers: make([]float64, maxBatch+1)} }
+
+// learn takes in how long a step took.
+func (p *pace) learn(took time.Duration, answers, read int) {
+	seconds := took.Seconds()
+	if read == 0 {
+		smooth(&p.answers[answers], seconds)
+		return
+	}
+	if answers > 0 {
+		if p.answers[answers] == 0 {
+			return
+		}
+		seconds -= p.answers[answers]
+	}
+	if seconds > 0 {
+		smooth(&p.token, seconds/float64(read))
+	}
+}
+
+// chunk returns how many tokens of prompts a step may read that carries on so many answers, and has
+// room for so many tokens.
+func (p *pace) chunk(answers, room int) int {
+	if answers == 0 {
+		return room
+	}
+	most := answers // until it is known what takes how long
+	if p.answers[answers] > 0 && p.token > 0 {
+		most = int(min(p.answers[answers]/p.token, float64(room)))
+	}
+	return min(max(most, leastChunk), room)
+}
+
+func smooth(average *float64, value float64) {
+	const weight = 0.1
+	if *average == 0 {
+		*average = value
+	}
+	*average += weight * (value - *average)
+}

@@ -1,0 +1,33 @@
+package engine
+
+import (
+	"testing"
+	"time"
+)
+
+func TestLongPromptTakesNoMoreOfAStepThanTheAnswers(t *testing.T) {
+	p := newPace(64)
+	if got := p.chunk(0, 128); got != 128 {
+		t.Errorf("with nobody to wait, a step reads %d tokens, want all 128", got)
+	}
+	if got := p.chunk(16, 112); got != 16 {
+		t.Errorf("before a step was timed, it reads %d tokens, want one for each of 16 answers", got)
+	}
+	for range 100 {
+		p.learn(10*time.Millisecond, 16, 0)
+		p.learn(30*time.Millisecond, 16, 40) // 20 ms for 40 tokens
+		p.learn(64*time.Millisecond, 0, 128)
+	}
+	if got := p.chunk(16, 112); got < 19 || got > 21 {
+		t.Errorf("a step of 10 ms reads %d tokens of 0.5 ms, want 20", got)
+	}
+	for range 100 {
+		p.learn(60*time.Millisecond, 16, 10) // far into a long prompt each token costs more
+	}
+	if got := p.chunk(16, 112); got != leastChunk {
+		t.Errorf("a step of 10 ms reads %d tokens of 5 ms, want the least, %d", got, leastChunk)
+	}
+	if got := p.chunk(60, 4); got != 4 {
+		t.Errorf("a step with room for 4 tokens reads %d", got)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package sample
+
+// raceEnabled: the race detector makes a sync.Pool forget what it is given at random, and all slow.
+const raceEnabled = true

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/semantic-pod/semantic/api"
+)
+
+// correlate gives the request its ids and the answer its headers. It is the first
+// stage, so that every answer has them.
+func (p *Proxy) correlate(x *exchange, next handler) {
+	if api.ValidRequestID(x.head.requestID) {
+		x.id = append(x.id, x.head.requestID...)
+	} else {
+		x.id = api.AppendRequestID(x.id)
+	}
+	x.trace.continueFrom(x.head.traceparent)
+	x.trace.decide(p.otlp)
+	next(x)
+	if !x.later {
+		p.respond(x)
+	}
+}
+
+// respond sets what every answer carries. The time of a stream is that of its
+// headers; the whole goes into the log.
+func (p *Proxy) respond(x *exchange) {
+	h := &x.ctx.Response.Header
+	h.AddBytesV(api.HeaderRequestID, x.id)
+	var b [24]byte
+	took := strconv.AppendFloat(b[:0], milliseconds(time.Since(x.start)), 'f', 2, 64)
+	h.AddBytesV(api.HeaderResponseTime, append(took, "ms"...))
+	tellStanding(h, &x.decision)
+	if x.route == nil || !x.route.probe {
+		x.tellTiming()
+	}
+	if p.lastWords.Load() {
+		x.ctx.SetConnectionClose()
+	}
+}
+
+// traceID is a request's place in its trace (W3C Trace Context): the trace that it
+// came with or a new one, and our own span in it.
+type traceID struct {
+	text      [len("00-") + 32 + 1 + 16 + len("-00")]byte // the traceparent for the engine
+	parent    [16]byte                                    // the client's span, if its trace goes on
+	continued bool                                        // the client's trace goes on
+	sampled   bool                                        // its spans are recorded
+}
+
+const (
+	traceAt, spanAt, flagsAt = 3, 36, 53
+)
+
+// continueFrom takes the trace of a valid traceparent, or starts one that is not
+// sampled.
+func (t *traceID) continueFrom(parent []byte) {
+	copy(t.text[:], "00-00000000000000000000000000000000-0000000000000000-00")
+	if validTraceparent(parent) {
+		t.continued = true
+		copy(t.text[traceAt:traceAt+32], parent[traceAt:])
+		copy(t.parent[:], parent[spanAt:])
+		// Of the flags only "sampled" is known to mean something.
+		if strings.IndexByte("13579bdf", parent[flagsAt+1]) >= 0 {
+			t.text[flagsAt+1] = '1'
+		}
+	} else {
+		randomHex(t.text[traceAt : traceAt+16])
+		randomHex(t.text[traceAt+16 : traceAt+32])
+	}
+	randomHex(t.text[spanAt : spanAt+16])
+}
+
+func (t *traceID) trace() []byte { return t.text[traceAt : traceAt+32] }
+func (t *traceID) span() []byte  { return t.text[spanAt : spanAt+16] }
+
+// validTraceparent accepts version 00 and the same first four fields of later
+// ones.
+func validTraceparent(b []byte) bool {
+	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	if len(b) < length || b[2] != '-' || b[35] != '-' || b[52] != '-' {
+		return false
+	}
+	switch version := string(b[:2]); {
+	case !lowerHex(b[:2]), version == "ff", version == "00" && len(b) != length:
+		return false
+	case len(b) > length && b[length] != '-':
+		return false
+	}
+	trace, span := b[traceAt:traceAt+32], b[spanAt:spanAt+16]
+	return lowerHex(trace) && lowerHex(span) && lowerHex(b[flagsAt:flagsAt+2]) && !allZero(trace) && !allZero(span)
+}
+
+func lowerHex(b []byte) bool {
+	for _, c := range b {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != '0' {
+			return false
+		}
+	}
+	return true
+}
+
+// randomHex fills 16 hex digits that are not all zero. They have to be unlikely to
+// repeat, not hard to guess.
+func randomHex(dst []byte) {
+	n := rand.Uint64() | 1
+	var b [8]byte
+	for i := range b {
+		b[i] = byte(n >> (8 * i))
+	}
+	hex.Encode(dst, b[:])
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// seconds writes a Retry-After: whole seconds, rounded up, at least one.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(max(1, int((d+time.Second-1)/time.Second)))
+}
+
+// text views b as a string, without a copy. It is good for as long as b is left
+// alone.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

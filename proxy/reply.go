@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// conclude does what the pipeline's stages do after a request that was answered
+// after they had returned, and sends the answer.
+func (g *guest) conclude() {
+	x, p := g.x, g.loop.p
+	x.later = false
+	p.tellOrigin(x)
+	p.observed(x)
+	p.respond(x)
+	g.answer()
+}
+
+// answer sends the whole answer.
+func (g *guest) answer() {
+	x, l := g.x, g.loop
+	g.state = writing
+	if !x.whole && len(x.held) < x.length { // nobody waits for the rest of the body
+		x.ctx.SetConnectionClose()
+		g.readable = true
+	}
+	g.closes = x.ctx.Response.ConnectionClose() || x.ctx.Request.Header.ConnectionClose()
+	if g.closes {
+		x.ctx.Response.Header.SetConnectionClose()
+	}
+	x.ctx.Response.SkipBody = x.ctx.IsHead()
+	l.serialize(&x.ctx.Response, g)
+	g.forgetExchange()
+	g.by(time.Time{})
+	g.push()
+	g.goOn()
+}
+
+func (g *guest) forgetExchange() {
+	x := g.x
+	g.x = nil
+	g.loop.parser.forget(x)
+}
+
+// rest ends a request whose answer the client has, and waits for the next one.
+func (g *guest) rest() {
+	c := g.conn
+	g.state = resting
+	if g.closes || c.detach() != "" || !c.phase.CompareAndSwap(int32(active), int32(idle)) {
+		g.finishUp()
+		return
+	}
+	g.by(time.Now().Add(g.loop.p.cfg.IdleTimeout))
+	g.read()
+}
+
+// finishUp closes the connection after an answer.
+func (g *guest) finishUp() {
+	if g.readable { // the kernel would answer what was not read with a reset
+		g.conn.linger = true
+		g.handOver(nil)
+		return
+	}
+	g.end()
+}
+
+// serialize writes an answer as fasthttp does, for the client to be sent.
+func (l *loop) serialize(r *fasthttp.Response, g *guest) {
+	l.writer.Reset(appender{g})
+	_ = r.Write(l.writer) // an appender takes everything
+	_ = l.writer.Flush()
+}
+
+// appender takes what is to be sent to a client.
+type appender struct{ g *guest }
+
+func (a appender) Write(b []byte) (int, error) {
+	a.g.append(b)
+	return len(b), nil
+}

@@ -1,0 +1,5 @@
+//go:build gcs
+
+package sidecar
+
+import _ "gocloud.dev/blob/gcsblob" // gs://

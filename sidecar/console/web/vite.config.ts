@@ -1,0 +1,8 @@
+import { defineConfig } from "vite";
+
+// The bundle is committed: the same sources give the same bytes.
+export default defineConfig({
+  base: "/",
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  build: { outDir: "../dist", emptyOutDir: true, assetsDir: "console/assets", assetsInlineLimit: 0, modulePreload: { polyfill: false }, sourcemap: false },
+});
