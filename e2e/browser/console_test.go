@@ -38,7 +38,9 @@ func TestConsole(t *testing.T) {
 	t.Run("agents", func(t *testing.T) { movesAgents(t, b) })
 	t.Run("story", func(t *testing.T) { tellsStories(t, b) })
 	t.Run("logs", func(t *testing.T) {
-		b.do(t, chromedp.Navigate(p.screen+"/#logs"), chromedp.Click("main button", chromedp.ByQuery))
+		b.do(t, chromedp.Evaluate(`location.hash = "logs"`, nil))
+		b.await(t, "the files are listed", `!!document.querySelector("#verify") && document.querySelectorAll("tbody tr").length > 3`)
+		b.do(t, chromedp.Click("#verify", chromedp.ByQuery))
 		b.await(t, "the logs are verified", `document.querySelector("#proof")?.textContent.startsWith("verified")`)
 	})
 	t.Run("views", func(t *testing.T) { showsViews(t, b) })

@@ -86,10 +86,11 @@ export function Logs() {
     <>
       <h1>Logs</h1>
       <p role="alert" class="fault">{fault}</p>
-      {data && (
+      {/* The line stands before the answer comes, so that the button below does not move from under a hand. */}
+      {data ? (
         <p>{data.dir} · manifest {data.manifest.intact ? <span class="pill good">intact</span> : <span class="pill bad">changed: {data.manifest.error}</span>} · sidecar <span class={data.health.status === "ok" ? "pill good" : "pill bad"}>{data.health.status}</span></p>
-      )}
-      <p class="row"><button onClick={verify}>Verify every file</button><span role="status" id="proof">{proof}</span></p>
+      ) : <p class="dim">…</p>}
+      <p class="row"><button id="verify" onClick={verify}>Verify every file</button><span role="status" id="proof">{proof}</span></p>
       <Table label="Log files" heads={["file", "state", "size", "changed"]}>
         {(data?.files ?? []).map((f) => <tr><th scope="row">{f.name}</th><td>{f.state}</td><td class="number">{bytes(f.bytes)}</td><td>{ago(f.modified)}</td></tr>)}
       </Table>
