@@ -41,7 +41,7 @@ func main() {
 	flag.StringVar(&p.model, "model", "models/smollm2-135m-instruct-q4_1.gguf", "model to serve")
 	flag.IntVar(&p.rounds, "rounds", 61, "rounds of the proxy's variants")
 	flag.IntVar(&p.requests, "requests", 2_000, "requests of a variant in a round")
-	flag.IntVar(&p.engineRounds, "engine-rounds", 31, "rounds of the engine's variants")
+	flag.IntVar(&p.engineRounds, "engine-rounds", 301, "rounds of the engine's variants")
 	flag.StringVar(&p.only, "only", "", "measure proxy, engine or scrape alone, and keep what the file has of the others")
 	flag.StringVar(&p.child, "as-proxy", "", "be the proxy of a variant (the program starts itself so)")
 	flag.StringVar(&p.dir, "dir", "", "the variant's folder")
