@@ -26,7 +26,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // standin speaks the engine's side of the socket contract, raw, so that a test can
 // break the contract at any byte.

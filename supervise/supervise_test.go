@@ -105,7 +105,7 @@ func (p *pod) ended(t *testing.T) error {
 	select {
 	case err := <-p.result:
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("the supervisor did not end; notes:\n%s", p.read())
 		return nil
 	}

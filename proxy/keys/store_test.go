@@ -29,7 +29,7 @@ func next(t *testing.T, reports chan Report) Report {
 	select {
 	case r := <-reports:
 		return r
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the change was not noticed")
 		return Report{}
 	}
