@@ -77,11 +77,13 @@ test-pod: image ## Drive the image and the pod made of it in real containers (po
 browser: build ## Drive the console in Debian's chromium; SCREENSHOTS=DIR keeps pictures of each view in both themes
 	cd e2e/browser && go test -count=1 -timeout 5m ./...
 
+BUNDLED := sidecar/console/dist sidecar/console/web/bundled.json sidecar/console/web/LICENSES
+
 console: ## Bundle the console's page of sidecar/console/web, whose output is committed
 	cd sidecar/console/web && npm ci --silent --no-audit --no-fund --ignore-scripts && npm run --silent build
 
-console-check: console ## Check that the committed bundle is that of the sources
-	@git diff --exit-code --stat -- sidecar/console/dist && test -z "$$(git status --porcelain -- sidecar/console/dist)" || { echo 'make console-check: commit what "make console" makes'; exit 1; }
+console-check: console ## Check that the committed bundle, and the list of what lies in it, are those of the sources
+	@git diff --exit-code --stat -- $(BUNDLED) && test -z "$$(git status --porcelain -- $(BUNDLED))" || { echo 'make console-check: commit what "make console" makes'; exit 1; }
 
 soak-logs: ## Prove rotation at 200,000 lines a second: kills, full disks, clock steps; logrotate beside it
 	go test -tags soak -count=1 -v -timeout 20m -run TestSoak ./sidecar/
@@ -102,7 +104,7 @@ $(COMPLIANCE_TOOLS) &: tools/sbom/go.mod tools/sbom/go.sum
 		github.com/google/go-licenses/v2 golang.org/x/vuln/cmd/govulncheck
 	@touch $(COMPLIANCE_TOOLS)
 
-notice: compliance-tools ## Write sbom/components.json and NOTICE anew (after every change of a dependency)
+notice: compliance-tools ## Write sbom/components.json and NOTICE anew (after a dependency or the built-in model changed)
 	go run ./tools/compliance notice
 
 licenses: compliance-tools ## Hold every licence against sbom/policy.yaml, and NOTICE and SBOM against the module cache

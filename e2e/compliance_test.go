@@ -60,6 +60,12 @@ func TestPodTellsWhatItIsMadeOf(t *testing.T) {
 			t.Errorf("%s, asked again with its ETag: %s, %d bytes", path, again.Status, len(body))
 		}
 	}
+	_, licences := asked(t, p.sidecar+"/licenses", "")
+	for _, want := range []string{`"purl": "pkg:npm/preact@`, `"purl": "pkg:npm/uplot@`, `"name": "semantic-builtin"`, `"name": "SmolLM2-135M-Instruct-Q4_1"`} {
+		if !strings.Contains(string(licences), want) {
+			t.Errorf("/licenses does not have %s", want)
+		}
+	}
 	_, served := asked(t, p.sidecar+"/sbom", "")
 	shown, err := exec.Command(semantic, "sbom", "show").Output()
 	if err != nil || string(shown) != string(served) {

@@ -2,6 +2,7 @@ package sbom
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
@@ -15,8 +16,8 @@ func Affected(bom *cdx.BOM, purl string) ([]cdx.Component, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is no package URL, such as pkg:golang/golang.org/x/text@v0.3.7: %w", purl, err)
 	}
-	if want.Type != packageurl.TypeGolang && want.Type != packageurl.TypeGeneric {
-		return nil, fmt.Errorf("%q names a package of type %s: the SBOM holds Go modules (pkg:golang) and the model (pkg:generic)", purl, want.Type)
+	if !slices.Contains([]string{packageurl.TypeGolang, packageurl.TypeNPM, packageurl.TypeGeneric}, want.Type) {
+		return nil, fmt.Errorf("%q names a package of type %s: the SBOM holds Go modules (pkg:golang), npm packages (pkg:npm) and models (pkg:generic)", purl, want.Type)
 	}
 	var out []cdx.Component
 	for _, c := range append([]cdx.Component{*bom.Metadata.Component}, *bom.Components...) {

@@ -1,6 +1,7 @@
 package sbom
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -33,7 +34,7 @@ func LinkedModules(info *debug.BuildInfo) []Linked {
 func Compare(bom *cdx.BOM, goVersion string, modules []Linked) []string {
 	listed := map[string]*cdx.Component{}
 	for i := range *bom.Components {
-		if c := &(*bom.Components)[i]; c.Type == cdx.ComponentTypeLibrary {
+		if c := &(*bom.Components)[i]; IsModule(c) {
 			listed[c.Name] = c
 		}
 	}
@@ -58,12 +59,35 @@ func Compare(bom *cdx.BOM, goVersion string, modules []Linked) []string {
 	return out
 }
 
-// FileHash is the SHA-256 of the whole's binary, "" in the list inside the binary.
-func FileHash(bom *cdx.BOM) string {
-	if bom.Metadata.Component.Hashes == nil {
+// IsModule tells a Go module, or the standard library, from all else: the linker records those alone.
+func IsModule(c *cdx.Component) bool {
+	return c.Type == cdx.ComponentTypeLibrary && strings.HasPrefix(c.PackageURL, "pkg:golang/")
+}
+
+// CompareBuiltin says how the model that a binary embeds differs from the list's; "": not at all.
+func CompareBuiltin(bom *cdx.BOM, model []byte) string {
+	for i := range *bom.Components {
+		c := &(*bom.Components)[i]
+		if c.Type != cdx.ComponentTypeMachineLearningModel || c.Name != BuiltinName {
+			continue
+		}
+		if have := fmt.Sprintf("%x", sha256.Sum256(model)); have != SHA256(c) {
+			return fmt.Sprintf("the SHA-256 of its built-in model is %s, the SBOM says %s", have, SHA256(c))
+		}
 		return ""
 	}
-	for _, h := range *bom.Metadata.Component.Hashes {
+	return "its built-in model is not in the SBOM"
+}
+
+// FileHash is the SHA-256 of the whole's binary, "" in the list inside the binary.
+func FileHash(bom *cdx.BOM) string { return SHA256(bom.Metadata.Component) }
+
+// SHA256 is that of a component, "" where the list has none.
+func SHA256(c *cdx.Component) string {
+	if c.Hashes == nil {
+		return ""
+	}
+	for _, h := range *c.Hashes {
 		if h.Algorithm == cdx.HashAlgoSHA256 {
 			return h.Value
 		}

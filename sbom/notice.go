@@ -8,7 +8,7 @@ import (
 )
 
 // Notice is the NOTICE file: the copyright and the full licence text of everything
-// that the binary links, and of the default model.
+// that the binary links or embeds, and of the default model.
 //
 //go:embed NOTICE
 var Notice []byte
@@ -18,6 +18,7 @@ type Licence struct {
 	Name      string `json:"name"`
 	Version   string `json:"version"`
 	Licence   string `json:"licence"` // SPDX expression
+	Package   string `json:"purl"`    // package URL: tells a Go module from an npm package and a model
 	Copyright string `json:"copyright,omitempty"`
 }
 
@@ -31,7 +32,7 @@ func Licences(bom *cdx.BOM) []Licence {
 }
 
 func licenceOf(c *cdx.Component) Licence {
-	return Licence{Name: c.Name, Version: c.Version, Licence: Expression(c), Copyright: c.Copyright}
+	return Licence{Name: c.Name, Version: c.Version, Licence: Expression(c), Package: c.PackageURL, Copyright: c.Copyright}
 }
 
 // Expression is a component's licence as an SPDX expression, NOASSERTION if none is known.

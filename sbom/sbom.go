@@ -26,6 +26,11 @@ const (
 	stdName  = "std"
 	Supplier = "The Semantic Authors"
 
+	// The model that the binary embeds.
+	BuiltinName = "semantic-builtin"
+	BuiltinRef  = "builtin"
+	BuiltinFile = "engine/builtin/semantic-builtin.gguf" // in the sources
+
 	propertyPlatform = "semantic:platform" // of a component that only one platform links
 	PropertyH1       = "semantic:go:h1"    // what go.sum says; the hash of no file
 )
@@ -117,12 +122,13 @@ func dropOtherPlatforms(bom *cdx.BOM, platform string) {
 	}
 }
 
-// fillVersions gives the whole and the standard library, whose versions the list
-// leaves open, theirs, in their references too.
+// fillVersions gives the whole, the standard library and the built-in model, whose
+// versions the list leaves open, theirs, in their references too.
 func fillVersions(bom *cdx.BOM, b Build) {
 	names := map[string]string{
-		mainRef: mainRef + "@" + purlVersion(b.Version),
-		stdRef:  stdRef + "@" + strings.TrimPrefix(b.Go, "go"),
+		mainRef:    mainRef + "@" + purlVersion(b.Version),
+		stdRef:     stdRef + "@" + strings.TrimPrefix(b.Go, "go"),
+		BuiltinRef: "pkg:generic/" + BuiltinName + "@" + purlVersion(b.Version),
 	}
 	rename := func(ref string) string {
 		if n, ok := names[ref]; ok {
@@ -135,12 +141,15 @@ func fillVersions(bom *cdx.BOM, b Build) {
 	c.PackageURL = fmt.Sprintf("%s?goarch=%s&goos=%s&type=module#cmd/semantic", c.BOMRef, b.Arch, b.OS)
 	for i := range *bom.Components {
 		c := &(*bom.Components)[i]
-		if c.Name != stdName {
-			continue
+		switch c.BOMRef {
+		case stdRef:
+			c.BOMRef, c.Version = rename(c.BOMRef), strings.TrimPrefix(b.Go, "go")
+			c.PackageURL = c.BOMRef + "?type=module"
+			c.CPE = "cpe:2.3:a:golang:go:" + c.Version + ":*:*:*:*:*:*:*"
+		case BuiltinRef:
+			c.BOMRef, c.Version = rename(c.BOMRef), b.Version
+			c.PackageURL = c.BOMRef + "?checksum=sha256:" + SHA256(c)
 		}
-		version := strings.TrimPrefix(b.Go, "go")
-		c.BOMRef, c.Version, c.PackageURL = rename(c.BOMRef), version, rename(c.BOMRef)+"?type=module"
-		c.CPE = "cpe:2.3:a:golang:go:" + version + ":*:*:*:*:*:*:*"
 	}
 	for i := range *bom.Dependencies {
 		d := &(*bom.Dependencies)[i]

@@ -26,7 +26,7 @@ func describe(t *testing.T) (*cdx.BOM, Build) {
 func modulesOf(bom *cdx.BOM) []Linked {
 	var out []Linked
 	for i := range *bom.Components {
-		if c := &(*bom.Components)[i]; c.Type == cdx.ComponentTypeLibrary && c.Name != stdName {
+		if c := &(*bom.Components)[i]; IsModule(c) && c.Name != stdName {
 			out = append(out, Linked{Path: c.Name, Version: c.Version, Sum: Property(c, PropertyH1)})
 		}
 	}
@@ -71,6 +71,61 @@ func TestCompareNamesEachDifference(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCompareLooksAtModulesAlone: what the linker does not record, it cannot miss.
+func TestCompareLooksAtModulesAlone(t *testing.T) {
+	bom, b := describe(t)
+	others := map[string]int{}
+	for i := range *bom.Components {
+		if c := &(*bom.Components)[i]; !IsModule(c) {
+			others[strings.SplitN(c.PackageURL, "/", 2)[0]]++
+		}
+	}
+	if others["pkg:npm"] < 2 || others["pkg:generic"] != 2 {
+		t.Fatalf("beside the modules the list holds %v", others)
+	}
+	if diff := Compare(bom, b.Go, modulesOf(bom)); len(diff) > 0 {
+		t.Errorf("they count as a difference: %q", diff)
+	}
+	if diff := Compare(bom, b.Go, append(modulesOf(bom), Linked{Path: "preact", Version: "10.29.2"})); len(diff) != 1 {
+		t.Errorf("a module with the name of an npm package was taken for it: %q", diff)
+	}
+}
+
+func TestAffectedAnswersForEveryKind(t *testing.T) {
+	bom, _ := describe(t)
+	preact := find(t, bom, "preact")
+	for _, c := range []struct{ purl, want string }{ // want: the component's name, "" for none, or the error
+		{preact.PackageURL, "preact"},
+		{"pkg:npm/preact", "preact"},
+		{"pkg:npm/preact@10.0.0", ""},
+		{"pkg:golang/preact", ""},
+		{"pkg:generic/" + BuiltinName, BuiltinName},
+		{"pkg:generic/" + BuiltinName + "@0.0.1", ""},
+		{"pkg:pypi/preact", "npm packages (pkg:npm)"},
+	} {
+		found, err := Affected(bom, c.purl)
+		switch {
+		case err != nil:
+			if c.want == "" || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v", c.purl, err)
+			}
+		case len(found) != min(1, len(c.want)) || len(found) > 0 && found[0].Name != c.want:
+			t.Errorf("%s: %v, expected %q", c.purl, found, c.want)
+		}
+	}
+}
+
+func find(t *testing.T, bom *cdx.BOM, name string) *cdx.Component {
+	t.Helper()
+	for i := range *bom.Components {
+		if c := &(*bom.Components)[i]; c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("%s is not in the list", name)
+	return nil
 }
 
 func TestLinkedModulesFollowReplacements(t *testing.T) {

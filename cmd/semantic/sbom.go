@@ -10,6 +10,7 @@ import (
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 
+	"github.com/semantic-pod/semantic/engine/builtin"
 	"github.com/semantic-pod/semantic/sbom"
 	"github.com/semantic-pod/semantic/telemetry"
 )
@@ -94,6 +95,13 @@ func (c *sbomVerifyCmd) Run(w *world) error {
 		return err
 	}
 	differences := sbom.Compare(bom, info.GoVersion, sbom.LinkedModules(info))
+	model := ""
+	if c.Binary == "" { // another's model is covered by the hash of its file
+		model = "; its built-in model is the SBOM's"
+		if diff := sbom.CompareBuiltin(bom, builtin.File); diff != "" {
+			differences = append(differences, diff)
+		}
+	}
 	hashed := "the SBOM holds no hash of the binary: the one within it cannot"
 	if want := sbom.FileHash(bom); want != "" {
 		hashed = "its SHA-256 is the SBOM's"
@@ -104,8 +112,8 @@ func (c *sbomVerifyCmd) Run(w *world) error {
 	if len(differences) > 0 {
 		return fmt.Errorf("%s is not what the SBOM %s says:\n  %s", what, bom.SerialNumber, strings.Join(differences, "\n  "))
 	}
-	_, err = fmt.Fprintf(w.stdout, "proved: %s holds the %d modules and the standard library that the SBOM %s lists, and no other; %s\n",
-		what, len(info.Deps), bom.SerialNumber, hashed)
+	_, err = fmt.Fprintf(w.stdout, "proved: %s holds the %d modules and the standard library that the SBOM %s lists, and no other%s; %s\n",
+		what, len(info.Deps), bom.SerialNumber, model, hashed)
 	return err
 }
 
@@ -123,7 +131,7 @@ func readSBOM(path string) (*cdx.BOM, error) {
 }
 
 type sbomAffectedCmd struct {
-	Package string `arg:"" placeholder:"PURL" help:"Package URL, such as pkg:golang/golang.org/x/text@v0.3.7; without a version, any."`
+	Package string `arg:"" placeholder:"PURL" help:"Package URL, such as pkg:golang/golang.org/x/text@v0.3.7 or pkg:npm/preact@10.29.2; without a version, any."`
 }
 
 func (c *sbomAffectedCmd) Run(w *world) error {

@@ -6,11 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 
+	"github.com/semantic-pod/semantic/engine/builtin"
 	"github.com/semantic-pod/semantic/sbom"
 )
 
@@ -50,7 +52,7 @@ func TestSBOMIsWhatTheBinaryRecords(t *testing.T) {
 		}
 		listed := map[string]bool{}
 		for _, c := range *bom.Components {
-			if c.Type != cdx.ComponentTypeMachineLearningModel {
+			if sbom.IsModule(&c) {
 				listed[c.Name+"@"+c.Version] = true
 			}
 		}
@@ -66,13 +68,13 @@ func TestSBOMIsWhatTheBinaryRecords(t *testing.T) {
 		}
 	}
 	out, err := exec.Command(binary, "sbom", "verify").CombinedOutput()
-	if err != nil || !strings.HasPrefix(string(out), "proved: ") {
+	if err != nil || !strings.HasPrefix(string(out), "proved: ") || !strings.Contains(string(out), "its built-in model is the SBOM's") {
 		t.Errorf("semantic sbom verify: %v\n%s", err, out)
 	}
 }
 
 func TestAffectedAnswersWithItsExitStatus(t *testing.T) {
-	linked := sbom.Linked{}
+	linked, preact := sbom.Linked{}, ""
 	bom, _, err := ownSBOM()
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +82,9 @@ func TestAffectedAnswersWithItsExitStatus(t *testing.T) {
 	for _, c := range *bom.Components {
 		if c.Name == "github.com/valyala/fasthttp" {
 			linked = sbom.Linked{Path: c.Name, Version: c.Version}
+		}
+		if c.Name == "preact" {
+			preact = c.PackageURL
 		}
 	}
 	at := "pkg:golang/" + linked.Path
@@ -95,7 +100,12 @@ func TestAffectedAnswersWithItsExitStatus(t *testing.T) {
 		{at + "@v0.0.1", statusOK, "no: ", ""},
 		{"pkg:golang/example.org/nobody", statusOK, "no: ", ""},
 		{"fasthttp", statusUsage, "", "is no package URL"},
-		{"pkg:npm/left-pad@1.3.0", statusUsage, "", "names a package of type npm"},
+		{preact, statusFailure, "yes: preact ", "this binary holds"},
+		{"pkg:npm/preact", statusFailure, "yes: preact ", "this binary holds"},
+		{"pkg:npm/preact@0.0.1", statusOK, "no: ", ""},
+		{"pkg:npm/left-pad@1.3.0", statusOK, "no: ", ""},
+		{"pkg:generic/semantic-builtin", statusFailure, "yes: semantic-builtin ", "this binary holds"},
+		{"pkg:cargo/serde@1.0.0", statusUsage, "", "names a package of type cargo"},
 		{"", statusUsage, "", "is no package URL"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -104,5 +114,25 @@ func TestAffectedAnswersWithItsExitStatus(t *testing.T) {
 			(c.stdout == "") != (stdout.Len() == 0) || (c.stderr == "") != (stderr.Len() == 0) {
 			t.Errorf("affected %q: status %d, expected %d\n%s%s", c.purl, status, c.status, stdout.String(), stderr.String())
 		}
+	}
+}
+
+// TestBuiltinModelIsThatOfTheSBOM holds the model that is really embedded against the list.
+func TestBuiltinModelIsThatOfTheSBOM(t *testing.T) {
+	bom, _, err := ownSBOM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := sbom.CompareBuiltin(bom, builtin.File); diff != "" {
+		t.Errorf("%s; run: make notice", diff)
+	}
+	changed := slices.Clone(builtin.File)
+	changed[len(changed)/2] ^= 1
+	if diff := sbom.CompareBuiltin(bom, changed); !strings.Contains(diff, "the SBOM says") {
+		t.Errorf("another model was taken: %q", diff)
+	}
+	*bom.Components = slices.DeleteFunc(*bom.Components, func(c cdx.Component) bool { return c.Name == sbom.BuiltinName })
+	if diff := sbom.CompareBuiltin(bom, builtin.File); !strings.Contains(diff, "not in the SBOM") {
+		t.Errorf("a list without the model was taken: %q", diff)
 	}
 }

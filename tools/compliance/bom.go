@@ -73,9 +73,9 @@ func appendNew[T comparable](to []T, more ...T) []T {
 }
 
 // describe writes the list whose versions the binary fills in.
-func describe(modules []*module, std *module, p *policy, all map[string]*detected) (*cdx.BOM, error) {
+func describe(root string, modules []*module, std *module, web *bundle, p *policy, all map[string]*detected) (*cdx.BOM, error) {
 	bom := cdx.NewBOM()
-	bom.Metadata = metadata()
+	bom.Metadata = metadata(web.bundler)
 	list := []cdx.Component{}
 	for _, m := range modules {
 		c, err := m.component()
@@ -84,9 +84,14 @@ func describe(modules []*module, std *module, p *policy, all map[string]*detecte
 		}
 		list = append(list, c)
 	}
-	list = append(list, standardLibrary(std), modelComponent(p.Model))
+	builtin, err := builtinComponent(root, bom.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, web.components()...)
+	list = append(list, standardLibrary(std), builtin, modelComponent(p.Model))
 	bom.Components = &list
-	dependencies, err := graph(all)
+	dependencies, err := graph(all, web)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +100,7 @@ func describe(modules []*module, std *module, p *policy, all map[string]*detecte
 	return bom, nil
 }
 
-func metadata() *cdx.Metadata {
+func metadata(bundler string) *cdx.Metadata {
 	us := &cdx.OrganizationalEntity{Name: sbom.Supplier, URL: &[]string{"https://" + sbom.Module}}
 	properties := append([]cdx.Property{
 		{Name: "semantic:file:hash", Value: "in the release's SBOM: this list lies within the file"},
@@ -107,7 +112,7 @@ func metadata() *cdx.Metadata {
 	}
 	return &cdx.Metadata{
 		Lifecycles:   &[]cdx.Lifecycle{{Phase: cdx.LifecyclePhaseBuild}},
-		Tools:        &cdx.ToolsChoice{Components: &[]cdx.Component{tool("cyclonedx-gomod", gomodVersion, "CycloneDX"), tool("go-licenses", licensesVersion, "google")}},
+		Tools:        &cdx.ToolsChoice{Components: &[]cdx.Component{tool("cyclonedx-gomod", gomodVersion, "CycloneDX"), tool("go-licenses", licensesVersion, "google"), tool("vite", bundler, "vitejs")}},
 		Authors:      &[]cdx.OrganizationalContact{{Name: sbom.Supplier}},
 		Manufacturer: us,
 		Supplier:     us,
@@ -118,7 +123,7 @@ func metadata() *cdx.Metadata {
 			Supplier:           us,
 			Manufacturer:       us,
 			Authors:            &[]cdx.OrganizationalContact{{Name: sbom.Supplier}},
-			Licenses:           licences([]string{"Apache-2.0"}),
+			Licenses:           licences([]string{ownLicence}),
 			Copyright:          "Copyright 2026 The Semantic Authors",
 			ExternalReferences: &[]cdx.ExternalReference{{Type: cdx.ERTypeVCS, URL: "https://" + sbom.Module}},
 			Properties:         &properties,
@@ -159,8 +164,9 @@ func modelComponent(m model) cdx.Component {
 }
 
 // graph joins the platforms' dependency graphs, under our references.
-func graph(all map[string]*detected) ([]cdx.Dependency, error) {
-	edges := map[string][]string{modelRef: nil}
+func graph(all map[string]*detected, web *bundle) ([]cdx.Dependency, error) {
+	edges := map[string][]string{modelRef: nil, sbom.BuiltinRef: nil}
+	web.edges(edges)
 	for _, platform := range platforms {
 		bom := all[platform].bom
 		rename := map[string]string{bom.Metadata.Component.BOMRef: ownRef}
@@ -187,13 +193,11 @@ func graph(all map[string]*detected) ([]cdx.Dependency, error) {
 	out := make([]cdx.Dependency, 0, len(edges))
 	for from, to := range edges {
 		d := cdx.Dependency{Ref: from}
-		// Every Go module leans on the standard library, which only the whole's edge tells.
-		switch from {
-		case stdRef, modelRef:
-		case ownRef:
-			to = appendNew(to, modelRef)
-		default:
-			to = appendNew(to, stdRef)
+		switch {
+		case from == ownRef:
+			to = appendNew(to, modelRef, sbom.BuiltinRef)
+		case from != stdRef && strings.HasPrefix(from, "pkg:golang/"):
+			to = appendNew(to, stdRef) // which only the whole's edge tells
 		}
 		slices.Sort(to)
 		if len(to) > 0 {
@@ -212,7 +216,7 @@ func compositions(list []cdx.Component) *[]cdx.Composition {
 	var within []cdx.BOMReference
 	for _, c := range list {
 		within = append(within, cdx.BOMReference(c.BOMRef))
-		if c.Type == cdx.ComponentTypeLibrary && c.BOMRef != stdRef {
+		if c.BOMRef != stdRef && c.BOMRef != modelRef {
 			linked = append(linked, cdx.BOMReference(c.BOMRef))
 		}
 	}
@@ -223,7 +227,8 @@ func compositions(list []cdx.Component) *[]cdx.Composition {
 	}
 }
 
-// sourceFiles are the embedded files and the assembly of our own packages, of one platform.
+// sourceFiles are the embedded files and the assembly of our own packages, of one platform,
+// without the built-in model, which is a component of its own.
 func sourceFiles(root string, packages []goPackage) ([]string, error) {
 	var out []string
 	for _, p := range packages {
@@ -235,7 +240,9 @@ func sourceFiles(root string, packages []goPackage) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, filepath.ToSlash(rel))
+			if name := filepath.ToSlash(rel); name != sbom.BuiltinFile {
+				out = append(out, name)
+			}
 		}
 	}
 	slices.Sort(out)

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,6 +14,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+
+	"github.com/semantic-pod/semantic/sbom"
 )
 
 // The release is made once for all tests here, of a copy of the sources.
@@ -212,7 +218,57 @@ func TestReleaseIsOneVersion(t *testing.T) {
 	}
 }
 
-// TestTamperingIsFound changes bytes of every file of the real release.
+// TestReleaseListsWhatIsEmbedded holds what is no Go against the sources' files: the page of
+// the console with the packages within it, the built-in model once, the assembly.
+func TestReleaseListsWhatIsEmbedded(t *testing.T) {
+	bom, err := sbom.Decode(bytes.NewReader(read(t, dist, "semantic_linux_amd64.cdx.json")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leansOn := map[string][]string{}
+	for _, d := range *bom.Dependencies {
+		if d.Dependencies != nil {
+			leansOn[d.Ref] = *d.Dependencies
+		}
+	}
+	listed := map[string]*cdx.Component{}
+	for i := range *bom.Components {
+		c := &(*bom.Components)[i]
+		if listed[c.Name] != nil {
+			t.Errorf("%s is listed twice", c.Name)
+		}
+		listed[c.Name] = c
+	}
+	tracked, err := exec.Command("git", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard",
+		distDir, "engine/builtin/*.gguf", "engine/kernel/*_amd64.s", "runbooks/*.md", "alerts/rules", "proxy/shared/*.lua").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := strings.Fields(string(tracked))
+	if len(names) < 20 {
+		t.Fatalf("the sources hold only %v", names)
+	}
+	for _, name := range names {
+		c := listed[name]
+		if name == sbom.BuiltinFile {
+			c = listed[sbom.BuiltinName]
+		}
+		sum := sha256.Sum256(read(t, root, name))
+		if c == nil || sbom.SHA256(c) != hex.EncodeToString(sum[:]) {
+			t.Errorf("%s is embedded, and the release's SBOM says %+v", name, c)
+			continue
+		}
+		if strings.HasSuffix(name, ".js") && (len(leansOn[c.BOMRef]) < 2 || sbom.Expression(c) != "Apache-2.0 AND MIT") {
+			t.Errorf("%s holds %v under %s", name, leansOn[c.BOMRef], sbom.Expression(c))
+		}
+	}
+	if listed[sbom.BuiltinFile] != nil {
+		t.Error("the built-in model is listed as a file too")
+	}
+}
+
+// TestTamperingIsFound changes bytes of every file of the real release, and of each field of
+// every envelope.
 func TestTamperingIsFound(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "semantic")
 	if err := os.WriteFile(binary, read(t, dist, "semantic_linux_amd64"), 0o755); err != nil {
@@ -221,7 +277,7 @@ func TestTamperingIsFound(t *testing.T) {
 	for _, name := range files(t, dist) {
 		path := filepath.Join(dist, name)
 		whole := read(t, dist, name)
-		for _, at := range []int{0, len(whole) / 2, len(whole) - 1} {
+		for _, at := range places(t, name, whole) {
 			changed := slices.Clone(whole)
 			changed[at] ^= 1
 			if err := os.WriteFile(path, changed, 0o755); err != nil {
@@ -238,6 +294,28 @@ func TestTamperingIsFound(t *testing.T) {
 	if out, err := exec.Command(binary, "verify-release", dist, "--key", publicKey).CombinedOutput(); err != nil {
 		t.Fatalf("all is as it was: %v\n%s", err, out)
 	}
+}
+
+// places are the bytes to change: a file's first, middle and last, and those of each field's
+// name and value in an envelope, its signature with them.
+func places(t *testing.T, name string, whole []byte) []int {
+	t.Helper()
+	at := []int{0, len(whole) / 2, len(whole) - 1}
+	if !strings.HasSuffix(name, ".dsse.json") {
+		return at
+	}
+	for _, field := range []string{"payloadType", "payload", "signatures", "keyid", "sig"} {
+		start := bytes.Index(whole, []byte(`"`+field+`":`))
+		if start < 0 {
+			t.Fatalf("%s has no field %s", name, field)
+		}
+		value := start + len(field) + len(`"":"`)
+		at = append(at, start+1, value)
+		if end := bytes.IndexByte(whole[value:], '"'); end > 0 {
+			at = append(at, value+end/2, value+end-1)
+		}
+	}
+	return at
 }
 
 func files(t *testing.T, dir string) []string {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +33,20 @@ func addFiles(bom *cdx.BOM, root, platform string, a *artifact) error {
 	if err != nil {
 		return err
 	}
+	web, err := readBundle(root)
+	if err != nil {
+		return err
+	}
+	model, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(sbom.BuiltinFile)))
+	if err != nil {
+		return err
+	}
+	if err := web.missing(bom); err != nil {
+		return fmt.Errorf("the console's page is not what sbom/components.json says; run: make notice\n%w", err)
+	}
+	if diff := sbom.CompareBuiltin(bom, model); diff != "" {
+		return fmt.Errorf("%s; run: make notice", diff)
+	}
 	within := (*bom.Compositions)[0].Assemblies
 	var refs []string
 	for _, name := range names {
@@ -38,8 +54,9 @@ func addFiles(bom *cdx.BOM, root, platform string, a *artifact) error {
 		if err != nil {
 			return err
 		}
+		needs := addBundled(&c, web.of(name))
 		*bom.Components = append(*bom.Components, c)
-		*bom.Dependencies = append(*bom.Dependencies, cdx.Dependency{Ref: c.BOMRef})
+		*bom.Dependencies = append(*bom.Dependencies, cdx.Dependency{Ref: c.BOMRef, Dependencies: needs})
 		*within = append(*within, cdx.BOMReference(c.BOMRef))
 		refs = append(refs, c.BOMRef)
 	}
@@ -49,6 +66,25 @@ func addFiles(bom *cdx.BOM, root, platform string, a *artifact) error {
 		}
 	}
 	return nil
+}
+
+// addBundled names the packages within a file of the console's page: as what it leans on,
+// and by their licences and copyrights.
+func addBundled(c *cdx.Component, packages []*bundledPackage) *[]string {
+	if len(packages) == 0 {
+		return nil
+	}
+	ids := []string{sbom.Expression(c)}
+	var refs []string
+	for _, p := range packages {
+		refs = append(refs, p.ref())
+		ids = appendNew(ids, p.Licence)
+		for _, claim := range copyrights([]licenceText{p.text}) {
+			c.Copyright += "\n" + claim
+		}
+	}
+	c.Licenses = licences(ids)
+	return &refs
 }
 
 // fileComponent is an embedded file or an assembly source of ours.

@@ -2,7 +2,7 @@
 // components and NOTICE in sbom/, the release in dist/, and the assessment of known
 // vulnerabilities. The Makefile calls it; its outside tools are built into .tools.
 //
-// Read: main, detect, policy, texts, component, bom, notice; release, files, changelog; vuln, and vex.
+// Read: main, detect, policy, texts, component, bundled, npm, builtin, bom, notice; release, files, changelog; vuln, and vex.
 package main
 
 import (

@@ -65,6 +65,10 @@ func generate(root string, now time.Time) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
+	web, err := readBundle(root)
+	if err != nil {
+		return nil, err
+	}
 	modules, err := gather(root, all)
 	if err != nil {
 		return nil, err
@@ -82,11 +86,12 @@ func generate(root string, now time.Time) ([]file, error) {
 		m.licences = p.union(m.path, m.texts, m.found, m.reported)
 		errs = append(errs, p.check(m.path, m.licences, now))
 	}
-	errs = append(errs, p.check(p.Model.Name, []string{p.Model.Licence}, now))
+	licence, err := modelLicence(filepath.Join(root, filepath.FromSlash(sbom.BuiltinFile)))
+	errs = append(errs, err, web.check(p, now), p.check(sbom.BuiltinName, []string{licence}, now), p.check(p.Model.Name, []string{p.Model.Licence}, now))
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("licences are not as sbom/policy.yaml wants them:\n%w", err)
 	}
-	bom, err := describe(modules, std, p, all)
+	bom, err := describe(root, modules, std, web, p, all)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +105,7 @@ func generate(root string, now time.Time) ([]file, error) {
 	}
 	return []file{
 		{"sbom/components.json", list},
-		{"sbom/NOTICE", notice(bom, append(modules, std), p.Model, string(own))},
+		{"sbom/NOTICE", notice(bom, append(modules, std), web, p.Model, string(own))},
 	}, nil
 }
 
@@ -126,12 +131,14 @@ func detectAll(root string) (map[string]*detected, error) {
 const rule = "================================================================================"
 
 // notice writes NOTICE: a table, then each text once, under the names of all that it is of.
-func notice(bom *cdx.BOM, modules []*module, m model, own string) []byte {
+func notice(bom *cdx.BOM, modules []*module, web *bundle, m model, own string) []byte {
 	var out strings.Builder
 	fmt.Fprintf(&out, "Semantic\n%s\n\n", bom.Metadata.Component.Copyright)
-	out.WriteString("This product is licensed under the Apache License, Version 2.0 (see LICENSE).\n\n" +
-		"The binary links these Go modules and the standard library, each under its own licence,\n" +
-		"and serves by default a model that is part of neither the binary nor the sources.\n" +
+	out.WriteString("This product is licensed under the Apache License, Version 2.0 (see LICENSE), and so is the\n" +
+		"model " + sbom.BuiltinName + " within it.\n\n" +
+		"The binary links these Go modules and the standard library, and the page of its console is\n" +
+		"bundled from these npm packages, each under its own licence; it serves by default a model\n" +
+		"that is part of neither the binary nor the sources.\n" +
 		"Their copyright and licence texts follow. `make notice` writes this file.\n\n")
 	for _, c := range *bom.Components {
 		fmt.Fprintf(&out, "  %-60s %s\n", strings.TrimSuffix(c.Name+" "+c.Version, " "), sbom.Expression(&c))
@@ -156,6 +163,10 @@ func notice(bom *cdx.BOM, modules []*module, m model, own string) []byte {
 			add(strings.TrimSuffix(mod.path+" "+mod.version, " ")+": "+t.name, t.text)
 		}
 	}
+	for _, p := range web.Packages {
+		add("npm package "+p.Name+" "+p.Version+": "+p.text.name, p.text.text)
+	}
+	add(sbom.BuiltinName+" by "+sbom.Supplier+": "+ownLicence, tidyText(own))
 	add(m.Name+" by "+m.Copyright+": "+m.Licence, tidyText(own)) // Apache-2.0, as ours
 	for _, e := range texts {
 		fmt.Fprintf(&out, "\n%s\n%s\n\n%s\n", rule, strings.Join(e.of, "\n"), e.text)

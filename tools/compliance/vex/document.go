@@ -99,7 +99,7 @@ func componentOf(list *cdx.BOM, found *reached) (c *cdx.Component, inSBOM bool, 
 	}
 	for i := range *list.Components {
 		c := &(*list.Components)[i]
-		if c.Name != name {
+		if c.Name != name || !sbom.IsModule(c) {
 			continue
 		}
 		if c.Version != version {
