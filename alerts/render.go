@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
@@ -54,6 +55,22 @@ func Render(groups []Group, format Format) ([]byte, error) {
 		})
 	}
 	return nil, fmt.Errorf("there is no format %q of alert rules", format)
+}
+
+// Parse reads rules back that were rendered in Prometheus's form.
+func Parse(text []byte) ([]Group, error) {
+	var file struct {
+		Groups []Group `yaml:"groups"`
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&file); err != nil {
+		return nil, fmt.Errorf("these are no alert rules: %w", err)
+	}
+	if len(file.Groups) == 0 {
+		return nil, errors.New("these are no alert rules: there is no group")
+	}
+	return file.Groups, nil
 }
 
 func encode(v any) ([]byte, error) {

@@ -12,6 +12,8 @@ const (
 	PathKeys     = "/internal/keys"
 	PathAdmin    = "/internal/admin"  // proxy: is the key of Authorization an admin's
 	PathAgents   = "/internal/agents" // engine
+	PathSettings = "/internal/settings"
+	PathRules    = "/internal/rules" // sidecar: the alert rules as it has them
 )
 
 // Phase is where an engine is in its life.

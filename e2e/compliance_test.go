@@ -2,11 +2,16 @@ package e2e
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"html"
 	"io"
@@ -18,6 +23,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/semantic-pod/semantic/sbom/release"
 )
 
 // asked is an answer of the sidecar.
@@ -92,7 +99,7 @@ func TestDriftIsSeen(t *testing.T) {
 	}
 	own := sha256.Sum256(sum)
 	component := bom["metadata"].(map[string]any)["component"].(map[string]any)
-	release := func(hash string) string {
+	releaseOf := func(hash string) string {
 		component["hashes"] = []map[string]string{{"alg": "SHA-256", "content": hash}}
 		b, err := json.Marshal(bom)
 		if err != nil {
@@ -121,12 +128,12 @@ func TestDriftIsSeen(t *testing.T) {
 			return looked
 		}
 	}
-	spoilt := newPod(t, "--release-dir", release(strings.Repeat("0", 64)))
+	spoilt := newPod(t, "--release-dir", releaseOf(strings.Repeat("0", 64)))
 	await(t, "a drift of all three", drifts(spoilt, "1"))
 	if resp, _ := asked(t, spoilt.sidecar+"/provenance", ""); resp.StatusCode != http.StatusOK {
 		t.Errorf("the release's provenance: %s", resp.Status)
 	}
-	well := newPod(t, "--release-dir", release(hex.EncodeToString(own[:])))
+	well := newPod(t, "--release-dir", releaseOf(hex.EncodeToString(own[:])))
 	await(t, "no drift", drifts(well, "0"))
 }
 
@@ -135,13 +142,23 @@ var auditCommand = regexp.MustCompile(`<code class="(check|failed)">([^<]*)</cod
 // TestAuditProvesEveryClaimAgain collects the evidence of a pod that runs, opens its
 // index in a browser, and runs every command that stands in it.
 func TestAuditProvesEveryClaimAgain(t *testing.T) {
-	p := newPod(t)
+	// Settings that the audit is not told of: it must have them from the pod.
+	const secret = "the-admin-key-that-no-evidence-shows"
+	m := newMonitor(t)
+	releaseDir, publicKey := signedRelease(t)
+	p := newPod(t, "--alert-set", "pool_critical_ratio=0.77", "--admin-key", secret, "--release-dir", releaseDir,
+		"--rules-mode", "deliver", "--rules-dir", m.rules, "--prometheus-url", m.prometheus, "--rules-check-interval", "1s")
+	m.watch(t, p)
+	await(t, "the rules to be in force", func() bool {
+		return strings.Contains(fetch(t, p.sidecar+"/metrics"), "\nsemantic_rules_healthy 1\n")
+	})
 	if out, err := exec.Command(semantic, "keys", "create", "--name", "ci", "--tenant", "acme", "--data-dir", p.dir).Output(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	dir := t.TempDir()
 	bundle := filepath.Join(dir, "evidence.tar")
-	if out, err := exec.Command(semantic, "audit", "--output", bundle, "--data-dir", p.dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command(semantic, "audit", "--output", bundle, "--data-dir", p.dir, "--prometheus-url", m.prometheus,
+		"--release-dir", releaseDir, "--release-key", publicKey).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	untar(t, bundle, dir)
@@ -151,7 +168,7 @@ func TestAuditProvesEveryClaimAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	commands := auditCommand.FindAllStringSubmatch(string(index), -1)
-	if len(commands) < 15 {
+	if len(commands) < 24 {
 		t.Fatalf("the index has %d commands:\n%s", len(commands), index)
 	}
 	for _, m := range commands {
@@ -169,10 +186,107 @@ func TestAuditProvesEveryClaimAgain(t *testing.T) {
 	if err != nil || strings.Count(string(dom), `class="check"`) != len(commands) {
 		t.Errorf("the browser shows another index: %v\n%.1000s", err, dom)
 	}
+	for name, want := range map[string][]string{
+		"alert-rules.yaml": {"> 0.77", p.sidecar + "/runbooks/"}, "settings-sidecar.yaml": {"alert-set: pool_critical_ratio=0.77", "data-dir: " + p.dir},
+		"alert-rules-proof.txt": {"are loaded as they should be"}, "release-proof.txt": {"proved: "}, "provenance.dsse.json": {"payloadType"},
+		"sbom-proof-engine.txt": {"the SHA-256 of its executable is the SBOM's"},
+		"settings-proxy.yaml":   {"data-dir: " + p.dir, "\nport: ", "admin-key: '********'"}, "settings-engine.yaml": {"data-dir: " + p.dir, "\nmodel: "},
+	} {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		for _, w := range want {
+			if !strings.Contains(string(text), w) {
+				t.Errorf("%s does not have %q: %v\n%.3000s", name, w, err, text)
+			}
+		}
+	}
+	if whole, err := os.ReadFile(bundle); err != nil || bytes.Contains(whole, []byte(secret)) {
+		t.Errorf("the evidence shows the admin key: %v", err)
+	}
 	keys, err := os.ReadFile(filepath.Join(folder, "keys.json"))
 	if err != nil || !strings.Contains(string(keys), `"acme"`) || strings.Contains(string(keys), "sha256") {
 		t.Errorf("the keys: %v\n%s", err, keys)
 	}
+}
+
+// TestAuditSaysWhatItCannotProve collects the evidence of a pod that is not what its release
+// says, and whose proxy is gone: the index has it, and the exit status.
+func TestAuditSaysWhatItCannotProve(t *testing.T) {
+	p := newPod(t)
+	releaseDir, publicKey := signedRelease(t)
+	list := filepath.Join(releaseDir, "semantic_"+runtime.GOOS+"_"+runtime.GOARCH+".cdx.json")
+	text, err := os.ReadFile(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoilt := regexp.MustCompile(`"content": *"[0-9a-f]{64}"`).ReplaceAll(text, []byte(`"content": "`+strings.Repeat("0", 64)+`"`))
+	if err := os.WriteFile(list, spoilt, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	bundle := filepath.Join(dir, "evidence.tar")
+	out, err := exec.Command(semantic, "audit", "--output", bundle, "--data-dir", p.dir, "--release-dir", releaseDir, "--release-key", publicKey).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "claims could not be proved") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	untar(t, bundle, dir)
+	index, err := os.ReadFile(filepath.Join(dir, "evidence", "index.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for _, c := range auditCommand.FindAllStringSubmatch(string(index), -1) {
+		if c[1] == "failed" {
+			failed++
+		}
+	}
+	// Each of the three processes, the release, and its provenance that the pod does not have.
+	if failed != 5 || !strings.Contains(string(index), "its executable&#39;s SHA-256 is") {
+		t.Errorf("%d claims failed:\n%s", failed, index)
+	}
+}
+
+// signedRelease is a release of the binary under test: its folder, and the key to prove it by.
+func signedRelease(t *testing.T) (dir, publicKey string) {
+	t.Helper()
+	dir = t.TempDir()
+	name := "semantic_" + runtime.GOOS + "_" + runtime.GOARCH
+	binary, err := os.ReadFile(semantic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := exec.Command(semantic, "sbom", "show").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bom map[string]any
+	if err := json.Unmarshal(list, &bom); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(binary)
+	bom["metadata"].(map[string]any)["component"].(map[string]any)["hashes"] = []map[string]string{{"alg": "SHA-256", "content": hex.EncodeToString(sum[:])}}
+	if list, err = json.Marshal(bom); err != nil {
+		t.Fatal(err)
+	}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	publicKey = filepath.Join(t.TempDir(), "key.pub.pem")
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(dir, name), binary, 0o700),
+		os.WriteFile(filepath.Join(dir, name+".cdx.json"), list, 0o600),
+		os.WriteFile(publicKey, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600),
+		release.Write(dir, private, release.NewProvenance(map[string]any{"version": "test"}, nil, nil)),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, publicKey
 }
 
 func untar(t *testing.T, file, dir string) {

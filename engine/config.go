@@ -41,6 +41,8 @@ type Config struct {
 	PersistTimeout time.Duration `name:"persist-timeout" default:"10s" help:"Most time that a stopping engine takes to write its agents to disk. It is kept free of --stop-timeout."`
 
 	Socket string `kong:"-"` // path of the Unix socket
+
+	Settings string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
 }
 
 // The backends.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -40,6 +41,12 @@ func (e *Engine) serveBuild(x *exchange) {
 	}
 	build.ExecutableSHA256 = sum
 	x.marshal(build)
+}
+
+func (e *Engine) serveSettings(x *exchange) {
+	x.w.Header().Set("Content-Type", "application/yaml")
+	x.writeHeader(http.StatusOK)
+	_, _ = io.WriteString(x.w, e.cfg.Settings) // an asker that left is no fault
 }
 
 func (e *Engine) serveMetrics(x *exchange) {

@@ -35,6 +35,7 @@ func (e *Engine) table() map[string]route {
 		api.PathMetrics:             {method: http.MethodGet, serve: e.serveMetrics, internal: true},
 		api.PathLogLevel:            {method: http.MethodPut, serve: func(x *exchange) { e.log.ServeLevel(x.w, x.r) }, internal: true},
 		api.PathBuild:               {method: http.MethodGet, serve: e.serveBuild, internal: true},
+		api.PathSettings:            {method: http.MethodGet, serve: e.serveSettings, internal: true},
 		api.PathAgents:              {method: http.MethodGet, serve: e.listPodAgents, internal: true},
 	}
 	maps.Copy(all, e.adminRoutes())

@@ -66,6 +66,7 @@ type Config struct {
 	KeyFileOptional  bool   `kong:"-"` // --key-file is the default one, which need not be there
 	DefaultMaxTokens int64  `kong:"-"` // the engine's, for requests that set no bound
 	Socket           string `kong:"-"` // our own, for probes and the sidecar; "" for none
+	Settings         string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
 	Unobserved       bool   `kong:"-"` // no request is counted, traced or logged: to measure what that costs
 }
 

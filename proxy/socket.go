@@ -3,6 +3,7 @@ package proxy
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -29,6 +30,7 @@ func (p *Proxy) serveSocket() error {
 	mux.HandleFunc("GET "+api.PathState, p.serveState)
 	mux.HandleFunc("GET "+api.PathMetrics, p.serveOwnMetrics)
 	mux.HandleFunc("GET "+api.PathBuild, p.serveBuild)
+	mux.HandleFunc("GET "+api.PathSettings, p.serveSettings)
 	mux.HandleFunc("PUT "+api.PathLogLevel, p.log.ServeLevel)
 	mux.HandleFunc("GET "+api.PathKeys, p.serveKeys)
 	mux.HandleFunc("POST "+api.PathAdmin, p.serveIsAdmin)
@@ -69,6 +71,11 @@ func (p *Proxy) serveBuild(w http.ResponseWriter, _ *http.Request) {
 	}
 	b.ExecutableSHA256 = sum
 	p.writeJSON(w, b)
+}
+
+func (p *Proxy) serveSettings(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = io.WriteString(w, p.cfg.Settings) // an asker that left is no fault
 }
 
 func (p *Proxy) writeJSON(w http.ResponseWriter, v any) {

@@ -223,6 +223,58 @@ func holdPackage(t *testing.T, p spdxPackage, c *cdx.Component) {
 	}
 }
 
+// TestGraphReachesEveryComponent: each has an entry, leads to components alone, is reached
+// from the whole, and is said to be complete or unknown in what it leans on.
+func TestGraphReachesEveryComponent(t *testing.T) {
+	bom, _ := describe(t)
+	edges := map[string][]string{}
+	for _, d := range *bom.Dependencies {
+		if _, twice := edges[d.Ref]; twice {
+			t.Errorf("%s has two entries", d.Ref)
+		}
+		edges[d.Ref] = nil
+		if d.Dependencies != nil {
+			edges[d.Ref] = *d.Dependencies
+		}
+	}
+	told := map[string]cdx.CompositionAggregate{}
+	for _, c := range *bom.Compositions {
+		if c.Dependencies == nil {
+			continue
+		}
+		for _, ref := range *c.Dependencies {
+			if told[string(ref)] != "" {
+				t.Errorf("%s is told of twice", ref)
+			}
+			told[string(ref)] = c.Aggregate
+		}
+	}
+	whole := bom.Metadata.Component.BOMRef
+	reached := map[string]bool{whole: true}
+	for next := []string{whole}; len(next) > 0; next = next[1:] {
+		for _, ref := range edges[next[0]] {
+			if !reached[ref] {
+				next = append(next, ref)
+			}
+			reached[ref] = true
+		}
+	}
+	all := map[string]bool{whole: true}
+	for _, c := range *bom.Components {
+		all[c.BOMRef] = true
+	}
+	for ref := range all {
+		if _, has := edges[ref]; !has || !reached[ref] || told[ref] == "" {
+			t.Errorf("%s: entry %t, reached %t, told %q", ref, has, reached[ref], told[ref])
+		}
+	}
+	for ref := range reached {
+		if !all[ref] {
+			t.Errorf("%s is leant on and no component", ref)
+		}
+	}
+}
+
 func TestEncodingsAreReadBackTheSame(t *testing.T) {
 	bom, b := describe(t)
 	for _, form := range []Form{JSON, XML} {

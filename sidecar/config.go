@@ -40,6 +40,7 @@ type Config struct {
 	Socket       string `kong:"-"` // <socket-dir>/sidecar.sock; "" opens none
 	ProxySocket  string `kong:"-"` // <socket-dir>/proxy.sock; "" asks none
 	EngineSocket string `kong:"-"` // <socket-dir>/engine.sock; "" asks none
+	Settings     string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
 }
 
 // minCheckInterval keeps a mistaken setting from turning the checks into a busy loop.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	cdx "github.com/CycloneDX/cyclonedx-go"
 	"go.uber.org/zap"
 
 	"github.com/semantic-pod/semantic/api"
@@ -90,7 +91,7 @@ func (d *driftWatch) look(ctx context.Context) (silent int, err error) {
 			silent++
 			continue
 		}
-		found := d.differences(build)
+		found := Differences(d.origin.bom, build)
 		d.drift[process].Set(float64(len(found)))
 		if len(found) > 0 && !slices.Equal(found, d.last[process]) {
 			d.log.Warn("a binary is not what the SBOM says", zap.String("binary_of", process),
@@ -101,13 +102,12 @@ func (d *driftWatch) look(ctx context.Context) (silent int, err error) {
 	return silent, nil
 }
 
-// differences lists how a process's binary is not what the SBOM says.
-func (d *driftWatch) differences(b telemetry.Build) []string {
+// Differences lists how what a process says of its binary is not what the SBOM says.
+func Differences(bom *cdx.BOM, b telemetry.Build) []string {
 	modules := make([]sbom.Linked, len(b.Modules))
 	for i, m := range b.Modules {
 		modules[i] = sbom.Linked(m)
 	}
-	bom := d.origin.bom
 	out := sbom.Compare(bom, b.Go, modules)
 	if want := bom.Metadata.Component.Version; b.Version != want {
 		out = append(out, fmt.Sprintf("its version is %s, the SBOM's is %s", b.Version, want))

@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/semantic-pod/semantic/alerts"
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/telemetry"
 )
@@ -54,6 +55,8 @@ func (s *Sidecar) podRoutes() *http.ServeMux {
 	mux.HandleFunc("GET "+api.PathState, s.serveState)
 	mux.HandleFunc("GET "+api.PathMetrics, s.serveMetrics)
 	mux.HandleFunc("GET "+api.PathBuild, s.serveBuild)
+	mux.HandleFunc("GET "+api.PathSettings, s.serveSettings)
+	mux.HandleFunc("GET "+api.PathRules, s.serveRules)
 	mux.HandleFunc("PUT "+api.PathLogLevel, s.log.ServeLevel)
 	return mux
 }
@@ -79,6 +82,27 @@ func (s *Sidecar) serveBuild(w http.ResponseWriter, _ *http.Request) {
 	}
 	build.ExecutableSHA256 = sum
 	answer(w, http.StatusOK, build)
+}
+
+func (s *Sidecar) serveSettings(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = io.WriteString(w, s.cfg.Settings) // a client that left needs no answer
+}
+
+// serveRules tells the alert rules as this sidecar makes them of its settings now, whether
+// or not it has to deliver them.
+func (s *Sidecar) serveRules(w http.ResponseWriter, _ *http.Request) {
+	groups, err := s.cfg.Rules.Groups(s.address())
+	var text []byte
+	if err == nil {
+		text, err = alerts.Render(groups, alerts.Prometheus)
+	}
+	if err != nil {
+		answer(w, http.StatusInternalServerError, map[string]string{"error": err.Error()})
+		return
+	}
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(text) // a client that left needs no answer
 }
 
 // serve runs a server on the listener until Stop.

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
+
+	"github.com/semantic-pod/semantic/sbom/release"
 )
 
 // auditCmd collects in one file what an auditor asks for. Each piece of evidence is what
@@ -99,7 +102,19 @@ func (c *auditCmd) items() []evidence {
 	ask := func(process, path string) []string {
 		return []string{"probe", "--timeout", c.Timeout.String(), "--socket", filepath.Join(c.SocketDir, process+".sock"), path}
 	}
-	rules := config("rules", "check")
+	released := ""
+	running := func(process string) []string {
+		args := []string{"sbom", "verify"}
+		if c.ReleaseDir != "" {
+			args = append(args, filepath.Join(c.ReleaseDir, release.SBOMName("semantic_"+runtime.GOOS+"_"+runtime.GOARCH)))
+		}
+		return append(args, "--socket", filepath.Join(c.SocketDir, process+".sock"))
+	}
+	if c.ReleaseDir != "" {
+		released = " of the release, to the byte"
+	}
+	sidecar := filepath.Join(c.SocketDir, "sidecar.sock")
+	rules := config("rules", "check", "--socket", sidecar)
 	if c.Prometheus != "" {
 		rules = append(rules, "--prometheus-url", c.Prometheus)
 	}
@@ -109,15 +124,20 @@ func (c *auditCmd) items() []evidence {
 		{File: "build-engine.json", Claim: "The same of the engine.", args: ask("engine", "/internal/build"), same: true},
 		{File: "build-sidecar.json", Claim: "The same of the sidecar.", args: ask("sidecar", "/internal/build"), same: true},
 		{File: "sbom-proof.txt", Claim: "The binary holds the modules that its SBOM lists, and no other.", args: []string{"sbom", "verify"}, same: true},
+		{File: "sbom-proof-proxy.txt", Claim: "The proxy that runs is what the SBOM says" + released + ".", args: running("proxy"), same: true},
+		{File: "sbom-proof-engine.txt", Claim: "The same of the engine.", args: running("engine"), same: true},
+		{File: "sbom-proof-sidecar.txt", Claim: "The same of the sidecar.", args: running("sidecar"), same: true},
 		{File: "sbom.cdx.json", Claim: "What it is made of: CycloneDX 1.6.", args: []string{"sbom", "show"}, same: true},
 		{File: "sbom.spdx.json", Claim: "The same in SPDX 2.3.", args: []string{"sbom", "show", "--format", "spdx"}, same: true},
 		{File: "licences.txt", Claim: "The licence of each component.", args: []string{"sbom", "show", "--licences"}, same: true},
 		{File: "NOTICE", Claim: "Every copyright and licence text.", args: []string{"sbom", "show", "--notice"}, same: true},
 		{File: "sidecar-metrics.txt", Claim: "semantic_sbom_drift: 0 for each process whose binary is what the SBOM says.", args: ask("sidecar", "/metrics")},
 		{File: "sidecar-state.json", Claim: "How the sidecar's duties stand, and the head of the logs' manifest.", args: ask("sidecar", "/internal/state")},
-		{File: "config.yaml", Claim: "The effective configuration, with the source of each setting; secrets are masked.", args: append(config("serve", "--data-dir", c.DataDir, "--log-dir", c.LogDir, "--socket-dir", c.SocketDir), "--print-config"), same: true},
-		{File: "alert-rules.yaml", Claim: "The alert rules with this deployment's parameters.", args: config("rules", "render"), same: true},
-		{File: "alert-rules-proof.txt", Claim: "The rules are sound; with a Prometheus: it has them and evaluates them without an error.", args: rules},
+		{File: "settings-proxy.yaml", Claim: "The settings with which the proxy runs, and where it had each from; secrets are masked.", args: ask("proxy", "/internal/settings"), same: true},
+		{File: "settings-engine.yaml", Claim: "The same of the engine.", args: ask("engine", "/internal/settings"), same: true},
+		{File: "settings-sidecar.yaml", Claim: "The same of the sidecar.", args: ask("sidecar", "/internal/settings"), same: true},
+		{File: "alert-rules.yaml", Claim: "The alert rules that the pod has, with its parameters.", args: []string{"rules", "render", "--socket", sidecar}, same: true},
+		{File: "alert-rules-proof.txt", Claim: "The pod's rules are sound; with a Prometheus: it has them and evaluates them without an error.", args: rules},
 		{File: "logs-proof.txt", Claim: "No rotated log was removed, reordered or edited.", args: []string{"logs", "verify", c.LogDir}},
 		{File: "keys.json", Claim: "The API keys: names, tenants, ages, ends, limits. No key can be told from it.", args: config("keys", "list", "--output", "json", "--data-dir", c.DataDir)},
 	}

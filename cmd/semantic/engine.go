@@ -35,7 +35,12 @@ func (c *engineCmd) Run(w *world) error {
 	if done, err := c.Shared.printConfig(w); done {
 		return err
 	}
-	err := runProcess("engine", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
+	told, err := toldSettings(w)
+	if err != nil {
+		return err
+	}
+	c.Engine.Settings = told
+	err = runProcess("engine", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
 		return engine.New(*c.Engine.config(), log)
 	})
 	if errors.Is(err, engine.ErrModel) {

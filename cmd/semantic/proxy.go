@@ -26,6 +26,11 @@ func (c *proxyCmd) Run(w *world) error {
 	if done, err := c.Shared.printConfig(w); done {
 		return err
 	}
+	told, err := toldSettings(w)
+	if err != nil {
+		return err
+	}
+	c.Proxy.Settings = told
 	c.Proxy.config().Tune()
 	return runProcess("proxy", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
 		return proxy.New(*c.Proxy.config(), log)

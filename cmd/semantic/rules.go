@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/semantic-pod/semantic/alerts"
+	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/sidecar"
 	"github.com/semantic-pod/semantic/sidecar/prometheus"
 )
@@ -31,6 +33,27 @@ type ruleSettings struct {
 	rules  *sidecar.RulesConfig
 }
 
+// podSocket takes the rules from a pod that runs.
+type podSocket struct {
+	Socket string `name:"socket" env:"-" placeholder:"PATH" help:"Unix socket of a sidecar that runs: its rules, whatever the settings here would make."`
+}
+
+// rules asks the sidecar, or makes them of the settings if no socket was given.
+func (p podSocket) rules(s *ruleSettings) ([]alerts.Group, error) {
+	groups, err := s.groups()
+	if p.Socket == "" || err != nil {
+		return groups, err
+	}
+	var text bytes.Buffer
+	ask := probeCmd{Socket: p.Socket, Timeout: podTimeout, Path: api.PathRules}
+	if err := ask.Run(&world{stdout: &text}); err != nil {
+		return nil, fmt.Errorf("cannot have the pod's rules: %w", err)
+	}
+	return alerts.Parse(text.Bytes())
+}
+
+const podTimeout = 10 * time.Second
+
 // ruleSetFlags is sidecar.RulesConfig without its Validate, which asks for what only
 // a sidecar needs.
 type ruleSetFlags sidecar.RulesConfig
@@ -43,11 +66,12 @@ func (s *ruleSettings) groups() ([]alerts.Group, error) {
 
 type rulesRenderCmd struct {
 	Settings ruleSettings `embed:""`
+	Pod      podSocket    `embed:""`
 	Format   string       `name:"format" enum:"prometheus,prometheusrule,vmalert" default:"prometheus" env:"-" help:"Form: prometheus, prometheusrule (for the operator in Kubernetes) or vmalert."`
 }
 
 func (c *rulesRenderCmd) Run(w *world) error {
-	groups, err := c.Settings.groups()
+	groups, err := c.Pod.rules(&c.Settings)
 	if err != nil {
 		return err
 	}
@@ -61,11 +85,12 @@ func (c *rulesRenderCmd) Run(w *world) error {
 
 type rulesCheckCmd struct {
 	Settings ruleSettings  `embed:""`
+	Pod      podSocket     `embed:""`
 	Wait     time.Duration `name:"wait" default:"2m" env:"-" placeholder:"DURATION" help:"Time to wait for rules that are loaded to be evaluated."`
 }
 
 func (c *rulesCheckCmd) Run(w *world) error {
-	groups, err := c.Settings.groups()
+	groups, err := c.Pod.rules(&c.Settings)
 	if err != nil {
 		return err
 	}

@@ -164,3 +164,13 @@ func TestServeLeavesToTheFileWhatIsReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestRulesOfAPodThatIsNotThere fails instead of showing those of the settings.
+func TestRulesOfAPodThatIsNotThere(t *testing.T) {
+	for _, verb := range []string{"render", "check"} {
+		status, out, stderr := semantic("rules", verb, "--socket", filepath.Join(t.TempDir(), "sidecar.sock"))
+		if status != statusFailure || out != "" || !strings.Contains(stderr, "cannot have the pod's rules") {
+			t.Errorf("%s: status %d\n%s%s", verb, status, out, stderr)
+		}
+	}
+}

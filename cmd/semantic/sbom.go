@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"debug/buildinfo"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,15 +12,17 @@ import (
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 
+	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/engine/builtin"
 	"github.com/semantic-pod/semantic/sbom"
+	"github.com/semantic-pod/semantic/sidecar"
 	"github.com/semantic-pod/semantic/telemetry"
 )
 
 // sbomCmd tells what the binary is made of.
 type sbomCmd struct {
 	Show     sbomShowCmd     `cmd:"" help:"Print the SBOM of this binary."`
-	Verify   sbomVerifyCmd   `cmd:"" help:"Hold a binary's own record of its modules, and its hash, against an SBOM."`
+	Verify   sbomVerifyCmd   `cmd:"" help:"Hold a binary's own record of its modules, and its hash, or what a process that runs says of its own, against an SBOM."`
 	Affected sbomAffectedCmd `cmd:"" help:"Say whether this binary holds a package; the exit status is 1 if it does."`
 }
 
@@ -69,7 +73,8 @@ func (c *sbomShowCmd) Run(w *world) error {
 
 type sbomVerifyCmd struct {
 	SBOM   string `arg:"" optional:"" name:"sbom" placeholder:"FILE" help:"CycloneDX file, JSON or XML; by default the SBOM within this binary."`
-	Binary string `name:"binary" env:"-" placeholder:"FILE" help:"Binary to hold it against; by default this one."`
+	Binary string `name:"binary" env:"-" xor:"against" placeholder:"FILE" help:"Binary to hold it against; by default this one."`
+	Socket string `name:"socket" env:"-" xor:"against" placeholder:"PATH" help:"Unix socket of a process that runs, to hold it against what that was built from."`
 }
 
 func (c *sbomVerifyCmd) Run(w *world) error {
@@ -81,6 +86,9 @@ func (c *sbomVerifyCmd) Run(w *world) error {
 		if bom, err = readSBOM(c.SBOM); err != nil {
 			return err
 		}
+	}
+	if c.Socket != "" {
+		return c.verifyProcess(w, bom)
 	}
 	hash, err := telemetry.ExecutableSHA256()
 	what := "this binary"
@@ -114,6 +122,29 @@ func (c *sbomVerifyCmd) Run(w *world) error {
 	}
 	_, err = fmt.Fprintf(w.stdout, "proved: %s holds the %d modules and the standard library that the SBOM %s lists, and no other%s; %s\n",
 		what, len(info.Deps), bom.SerialNumber, model, hashed)
+	return err
+}
+
+// verifyProcess holds what a process of a pod says of its binary against the SBOM.
+func (c *sbomVerifyCmd) verifyProcess(w *world, bom *cdx.BOM) error {
+	var text bytes.Buffer
+	ask := probeCmd{Socket: c.Socket, Timeout: podTimeout, Path: api.PathBuild}
+	if err := ask.Run(&world{stdout: &text}); err != nil {
+		return err
+	}
+	var build telemetry.Build
+	if err := json.Unmarshal(text.Bytes(), &build); err != nil {
+		return fmt.Errorf("cannot read what %s says of its build: %w", c.Socket, err)
+	}
+	if differences := sidecar.Differences(bom, build); len(differences) > 0 {
+		return fmt.Errorf("the process at %s is not what the SBOM %s says:\n  %s", c.Socket, bom.SerialNumber, strings.Join(differences, "\n  "))
+	}
+	hashed := "the SBOM holds no hash of the binary: the one within it cannot"
+	if sbom.FileHash(bom) != "" {
+		hashed = "the SHA-256 of its executable is the SBOM's"
+	}
+	_, err := fmt.Fprintf(w.stdout, "proved: the process at %s is version %s of commit %s, and holds the %d modules and the standard library that the SBOM %s lists, and no other; %s\n",
+		c.Socket, build.Version, build.Commit, len(build.Modules), bom.SerialNumber, hashed)
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/semantic-pod/semantic/config"
@@ -90,6 +91,13 @@ func (s *shared) printConfig(w *world) (bool, error) {
 		return false, nil
 	}
 	return true, config.Print(w.stdout, w.parsed.Settings())
+}
+
+// toldSettings are the settings as the process tells them on its socket.
+func toldSettings(w *world) (string, error) {
+	var text strings.Builder
+	err := config.Print(&text, w.parsed.Settings())
+	return text.String(), err
 }
 
 // checkBudgets holds the parts of an orderly stop against the whole.

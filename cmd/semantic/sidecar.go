@@ -32,6 +32,11 @@ func (c *sidecarCmd) Run(w *world) error {
 	if done, err := c.Shared.printConfig(w); done {
 		return err
 	}
+	told, err := toldSettings(w)
+	if err != nil {
+		return err
+	}
+	c.Sidecar.Settings = told
 	return runProcess("sidecar", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
 		return sidecar.New(*c.Sidecar.config(), log)
 	})

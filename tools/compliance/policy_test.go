@@ -116,6 +116,20 @@ func TestChangelogAndTagAndVersionAreOne(t *testing.T) {
 	}
 }
 
+// TestTimeIsNeverTheClocks takes SOURCE_DATE_EPOCH before what the binary was stamped with.
+func TestTimeIsNeverTheClocks(t *testing.T) {
+	stamped := day(t, "2026-05-01")
+	for _, c := range []struct{ epoch, want string }{
+		{"", "2026-05-01T00:00:00Z"}, {"1767225600", "2026-01-01T00:00:00Z"}, {"soon", ""},
+	} {
+		t.Setenv("SOURCE_DATE_EPOCH", c.epoch)
+		got, err := timeOf(t.TempDir(), stamped)
+		if (err == nil) != (c.want != "") || err == nil && got.Format(time.RFC3339) != c.want {
+			t.Errorf("SOURCE_DATE_EPOCH=%s: %v, %v", c.epoch, got, err)
+		}
+	}
+}
+
 // TestToolsAreThoseThatTheSBOMNames holds the versions that are written into the SBOM.
 func TestToolsAreThoseThatTheSBOMNames(t *testing.T) {
 	b, err := os.ReadFile("../sbom/go.mod")
