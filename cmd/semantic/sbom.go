@@ -22,7 +22,7 @@ import (
 // sbomCmd tells what the binary is made of.
 type sbomCmd struct {
 	Show     sbomShowCmd     `cmd:"" help:"Print the SBOM of this binary."`
-	Verify   sbomVerifyCmd   `cmd:"" help:"Hold a binary's own record of its modules, and its hash, or what a process that runs says of its own, against an SBOM."`
+	Verify   sbomVerifyCmd   `cmd:"" help:"Hold a binary's own record of its modules, and its hash, against an SBOM."`
 	Affected sbomAffectedCmd `cmd:"" help:"Say whether this binary holds a package; the exit status is 1 if it does."`
 }
 
