@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,6 +15,7 @@ import (
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/engine/chat"
 	"github.com/semantic-pod/semantic/engine/dialect"
+	"github.com/semantic-pod/semantic/engine/gguf"
 	"github.com/semantic-pod/semantic/engine/kernel"
 	"github.com/semantic-pod/semantic/engine/model"
 	"github.com/semantic-pod/semantic/engine/pool"
@@ -93,10 +95,7 @@ func (n *native) open(cfg Config) error {
 		return err
 	}
 	defer func() { _ = file.Close() }() // all that is needed of it is copied
-	if n.tokenizer, err = tokenizer.New(file); err != nil {
-		return err
-	}
-	if n.template, err = chat.New(file, n.tokenizer); err != nil && !errors.Is(err, chat.ErrNoTemplate) {
+	if err := n.read(file, size); err != nil {
 		return err
 	}
 	kv, err := kernel.ParseKVType(cmp.Or(cfg.KVType, kernel.KVF16.String()))
@@ -110,9 +109,6 @@ func (n *native) open(cfg Config) error {
 	n.formats = &grammars{tokenizer: n.tokenizer, tokens: n.words}
 	n.lineage.kvType = kv.String()
 	n.lineage.shared = cfg.SharePrefixAcrossTenants
-	if n.lineage.fingerprint, err = fingerprint(file, size); err != nil {
-		return err
-	}
 	n.described = card{name: servedName(cfg), created: made, fingerprint: "fp_" + hex.EncodeToString(n.lineage.fingerprint[:6])}
 	n.context = n.model.Config().Context
 	if cfg.Context > n.context {
@@ -122,6 +118,25 @@ func (n *native) open(cfg Config) error {
 		n.context = cfg.Context
 	}
 	return nil
+}
+
+// read reads all of a file but its weights. Its two halves take about as long, and either keeps one
+// CPU busy, as the weights then do with all of them.
+func (n *native) read(file *gguf.File, size int64) (err error) {
+	var unmarked error
+	var marking sync.WaitGroup
+	marking.Go(func() { n.lineage.fingerprint, unmarked = fingerprint(file, size) })
+	defer func() {
+		marking.Wait()
+		err = cmp.Or(err, unmarked)
+	}()
+	if n.tokenizer, err = tokenizer.New(file); err != nil {
+		return err
+	}
+	if n.template, err = chat.New(file, n.tokenizer); errors.Is(err, chat.ErrNoTemplate) {
+		return nil
+	}
+	return err
 }
 
 // schedule allocates the KV memory and makes the scheduler over it.

@@ -19,6 +19,7 @@ import (
 )
 
 const (
+	driftDelay    = 2 * time.Second // every process reads its whole binary for this: not while the model is loaded
 	driftInterval = time.Hour
 	driftRetry    = 5 * time.Second // while a process of the pod does not answer
 	driftTimeout  = 10 * time.Second
@@ -62,6 +63,9 @@ func (d *driftWatch) processes() []string {
 }
 
 func (d *driftWatch) loop(ctx context.Context) {
+	if !d.duty.rest(ctx, driftDelay) {
+		return
+	}
 	for {
 		silent, err := d.look(ctx)
 		if ctx.Err() != nil {

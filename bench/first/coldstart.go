@@ -12,7 +12,7 @@ import (
 // the goal.
 const (
 	predecessorMS = 1939.0
-	goalMS        = 400.0
+	goalMS        = 300.0
 )
 
 // coldStart is the time from the start of `semantic serve` to its first 200 on
