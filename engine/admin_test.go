@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -153,6 +154,48 @@ func TestSwapLetsAnswersEndAndKeepsThoseThatCome(t *testing.T) {
 	e.order(t, "/admin/model/swap", `{"model":"`+cfg.Model+`"}`, 200)
 	if got := e.post(completionPath, ask("the old one", 12)).text(t); got != first {
 		t.Errorf("what ran got %q, then %q", first, got)
+	}
+}
+
+// A folder of agents that cannot be opened any more keeps no model from its place: it serves, its agents
+// live in memory, and the admin is told. Once the folder is there again, the next swap has it.
+func TestSwapToAModelWhoseDiskCannotBeOpened(t *testing.T) {
+	cfg, other := swapConfig(t)
+	body := ask(strings.Repeat("no disk ", 20), 20)
+	e := startOnce(t, cfg)
+	before := e.post(completionPath, body, as("acme", "kept")...).text(t)
+	e.stopNow()
+
+	e = startEngine(t, freshSocket(t, cfg))
+	aside := cfg.CacheDir + ".aside"
+	if err := os.Rename(cfg.CacheDir, aside); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cfg.CacheDir, []byte("no folder"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := e.order(t, "/admin/model/swap", `{"model":"`+other+`"}`, 200)
+	if s.Model != "another" || s.Phase != api.PhaseReady || !strings.Contains(s.Warning, "agents are kept in memory alone") || !strings.Contains(s.Warning, "--cache-dir="+cfg.CacheDir) {
+		t.Errorf("%+v", s)
+	}
+	want := e.post(completionPath, body, as("acme", "a")...).text(t)
+	if r := e.post(completionPath, body, as("acme", "a")...); r.text(t) != want || r.number(t, api.HeaderCachedTokens) < 64 {
+		t.Errorf("the agent's next turn: %q with %s tokens cached, want %q", r.text(t), r.outcome(api.HeaderCachedTokens), want)
+	}
+	if list := e.listed("acme"); len(list) != 1 || list["a"].Tier != "hot" {
+		t.Errorf("agents without a disk: %+v", list)
+	}
+	if r := e.call(http.MethodDelete, agentsPath+"/a", "", as("acme", "")[:2]...); r.status != 200 || len(e.listed("acme")) != 0 {
+		t.Errorf("the agent was not deleted: %d %s", r.status, r.body)
+	}
+	if err := errors.Join(os.Remove(cfg.CacheDir), os.Rename(aside, cfg.CacheDir)); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := e.order(t, "/admin/model/swap", `{"model":"`+cfg.Model+`"}`, 200); s.Warning != "" {
+		t.Errorf("with the folder back: %+v", s)
+	}
+	if r := e.post(completionPath, body, as("acme", "kept")...); r.text(t) != before || r.number(t, api.HeaderCachedTokens) < 64 {
+		t.Errorf("the agent of the first life: %q with %s tokens cached, want %q", r.text(t), r.outcome(api.HeaderCachedTokens), before)
 	}
 }
 

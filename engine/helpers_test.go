@@ -21,7 +21,7 @@ import (
 	"github.com/semantic-pod/semantic/telemetry"
 )
 
-const testWait = 20 * time.Second // for what must happen; a failure, not a pace
+const testWait = 60 * time.Second // for what must happen; a failure, not a pace
 
 // testEngine is an engine on a socket of its own, with a client.
 type testEngine struct {
