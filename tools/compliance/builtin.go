@@ -47,9 +47,11 @@ func modelLicence(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	licence, ok := f.String("general.license")
-	if !ok || licence == "" {
+	licence, _ := f.String("general.license")
+	if err := f.Close(); err != nil {
+		return "", err
+	}
+	if licence == "" {
 		return "", fmt.Errorf("%s does not tell its licence: general.license is not set", path)
 	}
 	return licence, nil

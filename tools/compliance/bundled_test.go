@@ -68,7 +68,7 @@ func TestNPMListsTheSamePackages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.Replace(string(b), `"name": "semantic-console",`, `"name": "semantic-console", "version": "0.0.0",`, -1) // npm asks for one
+		text := strings.ReplaceAll(string(b), `"name": "semantic-console",`, `"name": "semantic-console", "version": "0.0.0",`) // npm asks for one
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
