@@ -11,7 +11,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build, fetch the default model, start the pod (ARGS="--port 9000" adds flags)
-	@tools/model.sh || echo 'make run: the default model cannot be had: the built-in one answers, which knows this pod alone' >&2
+	@OR_BUILTIN=1 tools/model.sh
 	@exec $(BIN) serve $(ARGS)
 
 build: $(BIN) ## Build bin/semantic (TAGS=azure,gcs adds the drivers of their object stores)
@@ -74,8 +74,8 @@ test-pod: image ## Drive the image and the pod made of it in real containers (po
 	IMAGE_UNDER_TEST=$(IMAGE) go test -count=1 -timeout 10m ./e2e/container
 
 .PHONY: browser
-browser: build ## Drive the console in Debian's chromium; SCREENSHOTS=DIR keeps pictures of each view in both themes
-	cd e2e/browser && go test -count=1 -timeout 5m ./...
+browser: build ## Drive the console in Debian's chromium; pictures of each view in both themes go to run/screenshots (SCREENSHOTS=DIR)
+	cd e2e/browser && go test -count=1 -timeout 15m ./...
 
 BUNDLED := sidecar/console/dist sidecar/console/web/bundled.json sidecar/console/web/LICENSES
 

@@ -39,6 +39,7 @@ type EngineState struct {
 	Running         int     `json:"running"`          // requests in the batch
 	LastStepAgeMS   int64   `json:"last_step_age_ms"` // since a decode step ended while work was there; 0 when idle
 	LoadError       string  `json:"load_error,omitempty"`
+	Restarts        *int    `json:"restarts,omitempty"` // how often its supervisor started it again; absent without one
 }
 
 // ProxyState is the body of GET /internal/state on the proxy's socket. The
@@ -51,6 +52,7 @@ type ProxyState struct {
 	Connections int    `json:"connections"`           // open connections of clients
 	EngineUp    bool   `json:"engine_up"`             // the engine answered the last poll
 	EngineBoot  string `json:"engine_boot,omitempty"` // of the engine that was seen last
+	Restarts    *int   `json:"restarts,omitempty"`    // how often its supervisor started it again; absent without one
 }
 
 // AgentList is the body of GET /internal/agents on the engine's socket: the agents of all

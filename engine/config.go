@@ -40,8 +40,8 @@ type Config struct {
 	SwapPatience   time.Duration `name:"swap-patience" default:"30s" help:"Most time that the answers of a model may take to end after an admin swapped or offloaded it."`
 	PersistTimeout time.Duration `name:"persist-timeout" default:"10s" help:"Most time that a stopping engine takes to write its agents to disk. It is kept free of --stop-timeout."`
 
-	Socket string `kong:"-"` // path of the Unix socket
-
+	Socket   string `kong:"-"` // path of the Unix socket
+	Restarts *int   `kong:"-"` // how often a supervisor started this process again; nil without one
 	Settings string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
 }
 

@@ -23,7 +23,7 @@ func (e *Engine) State() api.EngineState {
 	s := api.EngineState{
 		Boot: e.log.Boot(), Phase: phase, Model: e.called(e.backend),
 		PoolUtilization: 100 * l.poolUsed, Queued: l.queued, Running: l.running,
-		LastStepAgeMS: l.stepAge.Milliseconds(),
+		LastStepAgeMS: l.stepAge.Milliseconds(), Restarts: e.cfg.Restarts,
 	}
 	if e.loadErr != nil {
 		s.LoadError = e.loadErr.Error()

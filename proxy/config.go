@@ -67,6 +67,7 @@ type Config struct {
 	DefaultMaxTokens int64  `kong:"-"` // the engine's, for requests that set no bound
 	Socket           string `kong:"-"` // our own, for probes and the sidecar; "" for none
 	Settings         string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
+	Restarts         *int   `kong:"-"` // how often a supervisor started this process again; nil without one
 	Unobserved       bool   `kong:"-"` // no request is counted, traced or logged: to measure what that costs
 }
 

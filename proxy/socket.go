@@ -54,6 +54,7 @@ func (p *Proxy) serveState(w http.ResponseWriter, _ *http.Request) {
 		Connections: p.conns.count(),
 		EngineUp:    v.up,
 		EngineBoot:  p.health.engine().Boot,
+		Restarts:    p.cfg.Restarts,
 	})
 }
 

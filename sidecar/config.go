@@ -41,6 +41,7 @@ type Config struct {
 	ProxySocket  string `kong:"-"` // <socket-dir>/proxy.sock; "" asks none
 	EngineSocket string `kong:"-"` // <socket-dir>/engine.sock; "" asks none
 	Settings     string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
+	Restarts     *int   `kong:"-"` // how often a supervisor started this process again; nil without one
 }
 
 // minCheckInterval keeps a mistaken setting from turning the checks into a busy loop.

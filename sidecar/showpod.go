@@ -21,7 +21,7 @@ func (s *Sidecar) newConsole() *console.Console {
 	return console.New(console.Config{
 		Proxy: s.cfg.ProxySocket, Engine: s.cfg.EngineSocket, ProxyURL: s.cfg.ProxyURL,
 		Ticket: s.cfg.Ticket, TicketUsed: filepath.Join(filepath.Dir(s.cfg.Socket), "console-link-used"),
-		LogDir: s.cfg.LogDir, Listen: s.address, External: s.cfg.Rules.ExternalURL, Boot: s.log.Boot(), Log: s.log.Zap(),
+		LogDir: s.cfg.LogDir, Listen: s.address, External: s.cfg.Rules.ExternalURL, Boot: s.log.Boot(), Restarts: s.cfg.Restarts, Log: s.log.Zap(),
 		Own:      func(w io.Writer) (int64, error) { return s.metrics.WriteTo(w) },
 		Health:   func() any { return s.health.report(time.Now()) },
 		Manifest: func() any { return s.ledger.state() },

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -92,7 +93,7 @@ func (c *child) once() *ExitError {
 	}
 	defer ready.Close()
 	cmd := exec.Command(c.Args[0], c.Args[1:]...)
-	cmd.Env = append(c.Env[:len(c.Env):len(c.Env)], readyEnv+"=3")
+	cmd.Env = append(c.Env[:len(c.Env):len(c.Env)], readyEnv+"=3", restartsEnv+"="+strconv.Itoa(c.restarts))
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{notify}
 	// A process group of its own: Ctrl-C in a terminal reaches only us, so that

@@ -8,8 +8,21 @@ import (
 	"time"
 )
 
-// readyEnv tells a child which descriptor to write to when it is up.
-const readyEnv = "SUPERVISE_READY_FD"
+// What the supervisor tells a child: which descriptor to write to when it is up, and how often
+// it was started again.
+const (
+	readyEnv    = "SUPERVISE_READY_FD"
+	restartsEnv = "SUPERVISE_RESTARTS"
+)
+
+// Restarts is how often the supervisor started this process again; nil without a supervisor.
+func Restarts() *int {
+	n, err := strconv.Atoi(os.Getenv(restartsEnv))
+	if err != nil || n < 0 {
+		return nil
+	}
+	return &n
+}
 
 // NotifyReady tells the supervisor, if there is one, that this process is up.
 func NotifyReady() error {

@@ -43,6 +43,9 @@ func childMain(act string) int {
 	case "dies":
 		_ = NotifyReady()
 		note("up")
+		if n := Restarts(); n != nil {
+			note("restarts " + strconv.Itoa(*n))
+		}
 		return 7
 	}
 	if err := NotifyReady(); err != nil {
@@ -145,6 +148,14 @@ func TestADeadChildIsRestartedWithGrowingBackoff(t *testing.T) {
 	}
 	if len(waits) < 3 || waits[0] != firstBackoff || waits[1] != 2*firstBackoff || waits[2] != 4*firstBackoff {
 		t.Errorf("back-off was %v", waits)
+	}
+	for n := range 3 {
+		if want := "b restarts " + strconv.Itoa(n) + "\n"; !strings.Contains(p.read(), want) {
+			t.Errorf("the child was not told %q:\n%s", want, p.read())
+		}
+	}
+	if Restarts() != nil {
+		t.Error("a process without a supervisor knows its restarts")
 	}
 }
 

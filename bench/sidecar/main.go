@@ -1,7 +1,8 @@
 // Command sidecar measures what the sidecar costs: idle, while logs flow at 200,000
-// lines a second, and what its compression does to the request path.
+// lines a second, what its compression does to the request path, and what twenty open
+// consoles do to its memory and the request path.
 //
-// Read: main, process (the kernel's figures), idle, flow, path.
+// Read: main, process (the kernel's figures), flow, path, consoles.
 package main
 
 import (
@@ -20,6 +21,7 @@ type results struct {
 	Idle    idle            `json:"idle"`
 	Flow    flow            `json:"flow"`
 	Path    path            `json:"request_path"`
+	Pages   consoles        `json:"consoles"`
 }
 
 // plan is how long each part takes.
@@ -40,8 +42,13 @@ func main() {
 	flag.IntVar(&p.rounds, "rounds", 6, "rounds with compression, and as many without")
 	flag.DurationVar(&p.round, "round", 8*time.Second, "time of a round")
 	out := flag.String("out", "bench/sidecar.json", "file for the results")
+	only := flag.Bool("consoles", false, "measure the consoles alone, and keep what else the results hold")
 	flag.Parse()
-	if err := run(p, *out); err != nil {
+	measured := run
+	if *only {
+		measured = runConsoles
+	}
+	if err := measured(p, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/sidecar:", err)
 		os.Exit(1)
 	}
@@ -64,6 +71,31 @@ func run(p plan, out string) (err error) {
 		return err
 	}
 	fmt.Printf("request path: %+v\n", r.Path)
+	if r.Pages, err = measureConsoles(p); err != nil {
+		return err
+	}
+	fmt.Printf("consoles: %+v\n", r.Pages)
+	return write(r, out)
+}
+
+// runConsoles measures the consoles anew.
+func runConsoles(p plan, out string) error {
+	var r results
+	text, err := os.ReadFile(out)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, &r); err != nil {
+		return err
+	}
+	if r.Pages, err = measureConsoles(p); err != nil {
+		return err
+	}
+	fmt.Printf("consoles: %+v\n", r.Pages)
+	return write(r, out)
+}
+
+func write(r results, out string) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err

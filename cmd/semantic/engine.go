@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/semantic-pod/semantic/engine"
+	"github.com/semantic-pod/semantic/supervise"
 	"github.com/semantic-pod/semantic/telemetry"
 )
 
@@ -50,7 +51,7 @@ func (c *engineCmd) Run(w *world) error {
 }
 
 func completeEngine(cfg *engine.Config, s *shared) error {
-	cfg.Socket = s.socket("engine")
+	cfg.Socket, cfg.Restarts = s.socket("engine"), supervise.Restarts()
 	if cfg.Backend == engine.BackendUpstream {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/semantic-pod/semantic/proxy"
+	"github.com/semantic-pod/semantic/supervise"
 	"github.com/semantic-pod/semantic/telemetry"
 )
 
@@ -57,7 +58,7 @@ func (c *proxyCmd) complete() error {
 // an answer is what the proxy has to reserve for one.
 func completeProxy(cfg *proxy.Config, s *shared, defaultMaxTokens int64) error {
 	cfg.EngineSocket = s.socket("engine")
-	cfg.Socket = s.socket("proxy")
+	cfg.Socket, cfg.Restarts = s.socket("proxy"), supervise.Restarts()
 	cfg.DefaultMaxTokens = defaultMaxTokens
 	usual, err := (&keyFile{DataDir: s.DataDir}).path()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/semantic-pod/semantic/config"
 	"github.com/semantic-pod/semantic/sidecar"
+	"github.com/semantic-pod/semantic/supervise"
 	"github.com/semantic-pod/semantic/telemetry"
 )
 
@@ -46,7 +47,7 @@ func (c *sidecarCmd) Run(w *world) error {
 const defaultProxyURL = "http://127.0.0.1:8000"
 
 func completeSidecar(cfg *sidecar.Config, s *shared, proxyURL string) {
-	cfg.LogDir = s.LogDir
+	cfg.LogDir, cfg.Restarts = s.LogDir, supervise.Restarts()
 	cfg.Socket, cfg.ProxySocket, cfg.EngineSocket = s.socket("sidecar"), s.socket("proxy"), s.socket("engine")
 	if cfg.ProxyURL == "" {
 		cfg.ProxyURL = proxyURL

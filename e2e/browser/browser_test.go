@@ -1,20 +1,15 @@
 // Package browser drives the sidecar's console in Debian's chromium against a whole pod. It is a
 // module of its own, so that the product's stays small.
+//
+// A page is redrawn while a test looks at it: the tests wait for what a view shows of its own, and
+// press what they have found by script, never a place on the screen.
 package browser
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net"
-	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,89 +21,9 @@ import (
 
 const (
 	patience = 60 * time.Second
-	adminKey = "an-admin-key-of-the-test-0123456789"
+	whole    = 8 * time.Minute // of a page
 	canary   = `<img src=x onerror="window.cracked=1"><script>window.cracked=1</script>`
 )
-
-// pod is one `semantic serve` with the built-in model.
-type pod struct {
-	cmd              *exec.Cmd
-	dir, url, screen string
-	link             string // that it printed
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func startPod(t *testing.T) *pod {
-	t.Helper()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := os.MkdirTemp("", "console")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &pod{dir: dir, url: fmt.Sprintf("http://127.0.0.1:%d", freePort(t)), screen: fmt.Sprintf("http://127.0.0.1:%d", freePort(t))}
-	p.cmd = exec.Command(filepath.Join(root, "bin", "semantic"), "serve", "--data-dir", dir, "--model", "semantic-builtin",
-		"--port", p.url[strings.LastIndex(p.url, ":")+1:], "--sidecar-listen", strings.TrimPrefix(p.screen, "http://"), "--drain-delay", "0s")
-	p.cmd.Env = append(os.Environ(), "SEMANTIC_ADMIN_KEY="+adminKey)
-	out, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("%v; run: make build", err)
-	}
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		_ = p.cmd.Wait()
-	})
-	found := make(chan string, 1)
-	go func() {
-		for scan := bufio.NewScanner(out); scan.Scan(); {
-			if link := regexp.MustCompile(`http://\S+/console/enter\?ticket=\S+`).FindString(scan.Text()); link != "" {
-				found <- link
-			}
-		}
-	}()
-	select {
-	case p.link = <-found:
-	case <-time.After(patience):
-		t.Fatal("serve printed no link to the console")
-	}
-	return p
-}
-
-// ask chats with the pod, as any client.
-func (p *pod) ask(t *testing.T, agent, question string) {
-	t.Helper()
-	body := fmt.Sprintf(`{"model":"default","temperature":0,"max_tokens":64,"messages":[{"role":"user","content":%q}]}`, question)
-	req, err := http.NewRequest(http.MethodPost, p.url+"/v1/chat/completions", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("X-Agent-ID", agent)
-	req.Header.Set("User-Agent", canary)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("status %d", resp.StatusCode)
-	}
-}
 
 // page is a browser's tab that remembers what went wrong in it.
 type page struct {
@@ -123,12 +38,13 @@ func open(t *testing.T, width, height int64) *page {
 	if err != nil {
 		t.Fatal("chromium is missing; run: make test-setup")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-dev-shm-usage", true))
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(patience))
 	allocator, cancel := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, whole)
 	t.Cleanup(cancel)
 	p := &page{Context: ctx}
 	chromedp.ListenTarget(ctx, func(event any) {
@@ -178,17 +94,65 @@ func eval[T any](t *testing.T, p *page, script string) T {
 	return v
 }
 
-// await waits until a script is true, and returns how long that took.
+// await waits until a script is true, and returns how long that took. What is not there yet, so
+// that the script throws, is not true.
 func (p *page) await(t *testing.T, what, script string) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for {
-		if eval[bool](t, p, script) {
+		if eval[bool](t, p, "(() => { try { return Boolean("+script+") } catch { return false } })()") {
 			return time.Since(began)
 		}
 		if time.Since(began) > patience {
 			t.Fatalf("%s: not after %s; the page says\n%s\n%v", what, patience, eval[string](t, p, "document.body.innerText"), p.seen())
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// press clicks what a script finds, as soon as it is there and can be pressed: in one turn of the
+// page's own loop, so that no redrawing comes between.
+func (p *page) press(t *testing.T, what, element string) {
+	t.Helper()
+	p.await(t, what, "(e => e && !e.disabled && e.offsetParent !== null && (e.click(), true))("+element+")")
+}
+
+// view is one of the console's, and what it shows once its data has come.
+type view struct{ name, title, shows string }
+
+var views = []view{
+	{"overview", "Overview", `document.querySelectorAll("[data-process] .pill.good").length === 3 && document.querySelectorAll(".chart canvas").length === 6`},
+	{"request", "A request's story", `document.querySelectorAll("tbody a[href^='#request/']").length > 0`},
+	{"agents", "Agents", `document.querySelectorAll("tbody .pill").length > 0`},
+	{"limits", "Limits", `/Requests need a key|No key is asked for/.test(document.querySelector("#view").innerText)`},
+	{"alerts", "Alerts", `document.querySelectorAll("tbody tr").length > 20`},
+	{"logs", "Logs", `document.querySelectorAll("tbody tr").length > 3 && document.querySelectorAll("#view .pill").length > 1`},
+	{"sbom", "SBOM", `document.querySelectorAll("tbody tr").length > 20 && document.querySelectorAll("#view .pill").length > 0`},
+	{"playground", "Playground", `document.querySelector("#text-left").offsetParent !== null && document.querySelector("#text-right").offsetParent !== null`},
+}
+
+// show goes to a view and waits until it is there with what it shows.
+func (p *page) show(t *testing.T, name string) {
+	t.Helper()
+	for _, v := range views {
+		if v.name != name {
+			continue
+		}
+		p.do(t, chromedp.Evaluate(`location.hash = "`+name+`"`, nil))
+		p.await(t, "the view "+name, fmt.Sprintf(`[...document.querySelectorAll("#view h1")].filter(e => e.offsetParent !== null).map(e => e.textContent).join() === %q && (%s)`, v.title, v.shows))
+		return
+	}
+	t.Fatalf("there is no view %s", name)
+}
+
+// holds says that nothing of what strangers wrote became a part of the page, and that the page is
+// without errors.
+func (p *page) holds(t *testing.T) {
+	t.Helper()
+	if eval[bool](t, p, `window.cracked === 1 || document.querySelector("img, #cracked, body script:not([src])") !== null`) {
+		t.Errorf("a canary became more than text: %s", eval[string](t, p, `document.querySelector("img, #cracked, body script:not([src])")?.outerHTML ?? "it ran"`))
+	}
+	if faults := p.seen(); len(faults) > 0 {
+		t.Errorf("errors in the page: %q", faults)
 	}
 }

@@ -34,6 +34,7 @@ type Config struct {
 	Alerts        func(context.Context) (any, error) //
 	Drift         func() any                         // binaries against the SBOM
 	Boot          string                             // the sidecar's
+	Restarts      *int                               // of the sidecar, where a supervisor counts them
 	Log           *zap.Logger
 }
 

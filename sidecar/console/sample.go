@@ -51,8 +51,9 @@ type process struct {
 	Error    string  `json:"error,omitempty"`
 	Boot     string  `json:"boot,omitempty"`
 	Started  float64 `json:"started,omitempty"` // seconds since 1970
-	Restarts int     `json:"restarts"`          // seen by this console
-	Memory   float64 `json:"memory,omitempty"`  // resident bytes
+	Restarts int     `json:"restarts"`
+	Counted  bool    `json:"counted"`          // the restarts are those that the supervisor counted, not what this console saw
+	Memory   float64 `json:"memory,omitempty"` // resident bytes
 }
 
 // snapshot is what one look found.
@@ -96,11 +97,12 @@ type looker struct {
 	past     []scrape // the last ones, the newest last
 	boots    map[string]string
 	restarts map[string]int
+	counted  map[string]bool // by a supervisor
 	buffers  [3]bytes.Buffer
 }
 
 func newLooker(c *Console) *looker {
-	return &looker{c: c, boots: map[string]string{}, restarts: map[string]int{}}
+	return &looker{c: c, boots: map[string]string{}, restarts: map[string]int{}, counted: map[string]bool{}}
 }
 
 // look asks all three processes at once.
@@ -134,9 +136,9 @@ func (l *looker) look(ctx context.Context, now time.Time) snapshot {
 		s.Reason = "the proxy does not answer"
 	}
 	s.Processes = []process{
-		l.process("proxy", errP, proxyState(proxy), proxy.Boot, seen),
-		l.process("engine", errE, engineState(engine), engine.Boot, seen),
-		l.process("sidecar", nil, "running", l.c.cfg.Boot, seen),
+		l.process("proxy", errP, proxyState(proxy), proxy.Boot, proxy.Restarts, seen),
+		l.process("engine", errE, engineState(engine), engine.Boot, engine.Restarts, seen),
+		l.process("sidecar", nil, "running", l.c.cfg.Boot, l.c.cfg.Restarts, seen),
 	}
 	s.values = l.values(seen, engine, errE == nil)
 	return s
@@ -156,8 +158,9 @@ func engineState(e api.EngineState) string {
 	return string(e.Phase)
 }
 
-// process tells of one, and counts that it came back as another.
-func (l *looker) process(name string, err error, state, boot string, seen scrape) process {
+// process tells of one. Its supervisor knows how often it came back; where there is none, as
+// in containers of their own, the console counts what it sees.
+func (l *looker) process(name string, err error, state, boot string, restarts *int, seen scrape) process {
 	p := process{Name: name, Up: err == nil, State: state, Boot: boot, Started: seen.counters["process_start_time_seconds "+name], Memory: seen.counters["process_resident_memory_bytes "+name]}
 	if err != nil {
 		p.State, p.Error = "down", err.Error()
@@ -166,8 +169,11 @@ func (l *looker) process(name string, err error, state, boot string, seen scrape
 			l.restarts[name]++
 		}
 		l.boots[name] = boot
+		if restarts != nil {
+			l.restarts[name], l.counted[name] = *restarts, true
+		}
 	}
-	p.Restarts = l.restarts[name]
+	p.Restarts, p.Counted = l.restarts[name], l.counted[name]
 	return p
 }
 

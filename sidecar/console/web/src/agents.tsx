@@ -25,7 +25,7 @@ function Confirm(p: { text: string; onYes: () => void; onNo: () => void }) {
   return (
     <dialog ref={dialog} onClose={p.onNo} aria-label="Confirm">
       <p>{p.text}</p>
-      <div class="row"><button class="danger" onClick={p.onYes}>Yes</button><button onClick={p.onNo}>No</button></div>
+      <div class="row"><button id="confirm" class="danger" onClick={p.onYes}>Yes</button><button onClick={p.onNo}>No</button></div>
     </dialog>
   );
 }
@@ -62,10 +62,10 @@ export function Agents() {
               <td class="number">{a.tokens}</td><td class="number">{bytes(a.bytes)}</td>
               <td>{a.tier === "hot" && list ? <BlockMap list={list} agent={a} /> : "on disk"}</td>
               <td class="number">{a.hits ?? 0}</td><td>{ago(a.last_used)}</td>
-              <td class="row">
+              <td><div class="row">
                 {a.tier === "hot" ? <button onClick={() => setAsked({ agent: a, order: "evict" })} aria-label={`Evict ${a.id}`}>Evict</button> : <button onClick={() => setAsked({ agent: a, order: "restore" })} aria-label={`Restore ${a.id}`}>Restore</button>}
                 <button class="danger" onClick={() => setAsked({ agent: a, order: "delete" })} aria-label={`Delete ${a.id}`}>Delete</button>
-              </td>
+              </div></td>
             </tr>
           ))}</tbody>
         </table>

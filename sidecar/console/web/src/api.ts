@@ -1,6 +1,6 @@
 // What the sidecar answers.
 
-export interface Process { name: string; up: boolean; state: string; error?: string; boot?: string; started?: number; restarts: number; memory?: number }
+export interface Process { name: string; up: boolean; state: string; error?: string; boot?: string; started?: number; restarts: number; counted: boolean; memory?: number }
 export interface Look { ready: boolean; reason?: string; model?: string; processes: Process[]; at: number; values: (number | null)[] }
 export interface Agent { tenant: string; id: string; tier: string; tokens: number; bytes: number; hits?: number; created: string; last_used: string; blocks?: number[] }
 export interface AgentList { block_tokens: number; blocks: number; used: number; cached: number; total: number; agents: Agent[] | null }

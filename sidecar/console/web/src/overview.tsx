@@ -20,7 +20,7 @@ export function Overview(p: { live: Live }) {
           <li class="card" data-process={r.name}>
             <h2>{r.name} <span class={r.up ? "pill good" : "pill bad"}>{r.up ? r.state : "down"}</span></h2>
             <p>{r.up && r.started ? `up ${duration(Date.now() / 1000 - r.started)}` : r.error ?? "–"}</p>
-            <p class="dim">{r.restarts} restarts seen{r.memory ? ` · ${bytes(r.memory)}` : ""}</p>
+            <p class="dim">{r.restarts} {r.restarts === 1 ? "restart" : "restarts"}{r.counted ? "" : " seen"}{r.memory ? ` · ${bytes(r.memory)}` : ""}</p>
           </li>
         ))}
       </ul>

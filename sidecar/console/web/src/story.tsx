@@ -50,14 +50,18 @@ export function Story(p: { id: string }) {
   const [recent, setRecent] = useState<Line[]>([]);
   const [fault, setFault] = useState("");
   const list = () => call<{ requests: Line[] }>(`/console/api/requests${p.id.startsWith("at:") ? `?at=${p.id.slice(3)}` : ""}`).then((r) => setRecent(r.requests), (e: Refused) => setFault(e.message));
-  useEffect(() => {
+  // A request's last lines may be written a moment after its answer, so that Refresh looks for all again.
+  const look = () => {
     setFault("");
-    setLines([]);
     list();
     if (p.id && !p.id.startsWith("at:")) {
-      setID(p.id);
       call<{ lines: Line[] }>(`/console/api/requests/${encodeURIComponent(p.id)}`).then((r) => setLines(r.lines), (e: Refused) => setFault(e.message));
     }
+  };
+  useEffect(() => {
+    setLines([]);
+    if (p.id && !p.id.startsWith("at:")) setID(p.id);
+    look();
   }, [p.id]);
   const access = lines.find((l) => l.msg === "request" && l.process === "proxy");
   return (
@@ -78,7 +82,7 @@ export function Story(p: { id: string }) {
         </section>
       )}
       {lines.length > 0 && <Lines lines={lines} />}
-      <h2>{p.id.startsWith("at:") ? "Requests around that time" : "Latest requests"} <button class="quiet" onClick={list}>Refresh</button></h2>
+      <h2>{p.id.startsWith("at:") ? "Requests around that time" : "Latest requests"} <button id="refresh" class="quiet" onClick={look}>Refresh</button></h2>
       <div class="scroll" tabIndex={0} role="region" aria-label="Requests">
         <table>
           <thead><tr><th>time</th><th>request</th><th>path</th><th>status</th><th>finish</th><th>ms</th><th>tenant</th><th>agent</th><th>client</th></tr></thead>
