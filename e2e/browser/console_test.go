@@ -48,6 +48,12 @@ func TestConsole(t *testing.T) {
 	t.Run("chat", func(t *testing.T) { chats(t, b) })
 	t.Run("agents", func(t *testing.T) { movesAgents(t, b) })
 	t.Run("story", func(t *testing.T) { tellsStories(t, b) })
+	t.Run("chart", func(t *testing.T) { clicksAPoint(t, b) })
+	t.Run("sbom", func(t *testing.T) {
+		b.show(t, "sbom")
+		b.do(t, chromedp.SendKeys("#find", "FastHTTP", chromedp.ByQuery))
+		b.await(t, "the search finds one component", `[...document.querySelectorAll("tbody th")].map(e => e.textContent).join() === "github.com/valyala/fasthttp"`)
+	})
 	t.Run("logs", func(t *testing.T) {
 		b.show(t, "logs")
 		b.press(t, "the button to verify", `document.querySelector("#verify")`)
@@ -100,6 +106,14 @@ func tellsStories(t *testing.T, b *page) {
 		b.press(t, "the button to look again", `document.querySelector("#refresh")`)
 	}
 	b.await(t, "the lines of both processes and the waterfall", told)
+}
+
+// clicksAPoint clicks the middle of a chart, and gets the requests around that time.
+func clicksAPoint(t *testing.T, b *page) {
+	b.show(t, "overview")
+	const click = `(o => { const r = o.getBoundingClientRect(); for (const kind of ["mousemove", "click"]) o.dispatchEvent(new MouseEvent(kind, {bubbles: true, clientX: r.x + r.width * 0.9, clientY: r.y + r.height / 2})); return location.hash.startsWith("#request/at:") })(document.querySelector(".chart .u-over"))`
+	b.await(t, "a click on a chart's point", `location.hash.startsWith("#request/at:") || `+click)
+	b.await(t, "the requests around it", `document.querySelector("#view").innerText.includes("Requests around that time") && document.querySelectorAll("tbody a[href^='#request/']").length > 0`)
 }
 
 // showsViews takes a picture of each view in both themes, and has axe look at it.
@@ -210,6 +224,39 @@ func TestRestartsFromBeforeTheConsoleAreCounted(t *testing.T) {
 		b.await(t, name+" was started again once", fmt.Sprintf(`/^1 restart( |$)/.test(document.querySelector("[data-process=%s] .dim").textContent)`, name))
 	}
 	b.await(t, "the proxy was not", `/^0 restarts( |$)/.test(document.querySelector("[data-process=proxy] .dim").textContent)`)
+	b.holds(t)
+}
+
+// TestKeysAreShownWithoutTheirSecrets gives the pod a key: its name and limits are shown, its secret
+// nowhere, and the playground needs it.
+func TestKeysAreShownWithoutTheirSecrets(t *testing.T) {
+	const secret = "the-secret-of-alice-0123456789abcdef"
+	p := startPod(t, "--api-keys", "alice:"+secret)
+	b := open(t, 1280, 900)
+	b.do(t, chromedp.Navigate(p.link))
+	b.await(t, "the page shows the pod", `document.querySelector("#state").textContent === "ready"`)
+	b.show(t, "limits")
+	b.await(t, "the key is listed", `[...document.querySelectorAll("tbody th")].some(e => e.textContent === "alice") && document.querySelector("#view").innerText.includes("Requests need a key")`)
+	if eval[bool](t, b, fmt.Sprintf(`document.documentElement.outerHTML.includes(%q)`, secret)) {
+		t.Error("the page holds the key's secret")
+	}
+	b.holds(t)
+	b.show(t, "playground")
+	b.do(t, chromedp.SendKeys("#text-left", "What is the KV pool?"+kb.Enter, chromedp.ByQuery))
+	b.await(t, "a chat without the key is refused", `document.querySelector("section[aria-label='Chat left'] .fault").textContent.startsWith("failed")`)
+	for end := time.Now().Add(patience); len(b.seen()) == 0 && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if noted := b.seen(); len(noted) != 1 || !strings.Contains(noted[0], "401") {
+		t.Errorf("the browser noted %q", noted)
+	}
+	b.forget()
+	b.do(t, chromedp.SendKeys("#chat-key", secret, chromedp.ByQuery))
+	b.await(t, "the key is typed", fmt.Sprintf(`document.querySelector("#chat-key").value === %q`, secret))
+	b.say(t, "right", "What is the KV pool?")
+	if kept := eval[string](t, b, `JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])`); strings.Contains(kept, secret) {
+		t.Errorf("the page kept the key: %s", kept)
+	}
 	b.holds(t)
 }
 

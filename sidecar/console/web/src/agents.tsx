@@ -60,7 +60,7 @@ export function Agents() {
             <tr key={`${a.tenant}/${a.id}`}>
               <th scope="row">{a.id}</th><td>{a.tenant}</td><td><span class={`pill tier-${a.tier}`}>{a.tier}</span></td>
               <td class="number">{a.tokens}</td><td class="number">{bytes(a.bytes)}</td>
-              <td>{a.tier === "hot" && list ? <BlockMap list={list} agent={a} /> : "on disk"}</td>
+              <td>{a.tier === "hot" && list ? <BlockMap list={list} agent={a} /> : a.tier === "cold" ? "in object storage" : "on disk"}</td>
               <td class="number">{a.hits ?? 0}</td><td>{ago(a.last_used)}</td>
               <td><div class="row">
                 {a.tier === "hot" ? <button onClick={() => setAsked({ agent: a, order: "evict" })} aria-label={`Evict ${a.id}`}>Evict</button> : <button onClick={() => setAsked({ agent: a, order: "restore" })} aria-label={`Restore ${a.id}`}>Restore</button>}
