@@ -152,7 +152,7 @@ func (s surface) mentions(t *testing.T, file string, part *regexp.Regexp) {
 	seen := 0
 	for form, exists := range map[string]func(string) bool{
 		`--[a-z][a-z0-9-]+`: func(n string) bool {
-			return s.flags[n[2:]] != nil || s.flags[strings.TrimPrefix(n[2:], "no-")] != nil || n == "--help" || n == "--admin"
+			return s.flags[n[2:]] != nil || s.flags[strings.TrimPrefix(n[2:], "no-")] != nil || slices.Contains([]string{"--help", "--admin", "--web"}, n)
 		},
 		`\bsemantic_[a-z_]+`:       func(n string) bool { return s.metrics[n] != "" || s.metrics[strings.TrimSuffix(n, "_bucket")] != "" },
 		`\bvllm:[a-z_]+`:           func(n string) bool { return s.metrics[n] != "" },
