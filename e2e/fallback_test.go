@@ -14,15 +14,15 @@ import (
 func TestMakeRunFallsBackToTheBuiltInModel(t *testing.T) {
 	t.Parallel()
 	dir := shortDir(t)
-	for from, to := range map[string]string{"Makefile": "Makefile", "tools/model.sh": "tools/model.sh"} {
-		text, err := os.ReadFile(filepath.Join(root, from))
+	for _, name := range []string{"Makefile", "CHANGELOG.md", "tools/model.sh", "bin/semantic"} {
+		file, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, to)), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, to), text, 0o700); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), file, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestMakeRunFallsBackToTheBuiltInModel(t *testing.T) {
 	}
 	url := "http://" + address(port)
 	// --old-file: the binary is there already, and is not to be made of what this folder lacks.
-	p, err := runBinary("make", dir, []string{"PIP_NO_INDEX=1", "PIP_FIND_LINKS=", "PIP_CONFIG_FILE=/dev/null"}, "--old-file="+semantic, "run", "BIN="+semantic,
+	p, err := runBinary("make", dir, []string{"PIP_NO_INDEX=1", "PIP_FIND_LINKS=", "PIP_CONFIG_FILE=/dev/null"}, "--old-file=bin/semantic", "run",
 		"ARGS=--data-dir "+dir+"/data --port "+strconv.Itoa(port)+" --sidecar-listen "+address(side)+" --drain-delay 0s")
 	if err != nil {
 		t.Fatalf("%v; make is missing", err)
