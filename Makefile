@@ -142,11 +142,11 @@ bench-sidecar: build model ## Measure the sidecar idle, at 200,000 lines a secon
 	python3 -m venv .tools/bench-sidecar && .tools/bench-sidecar/bin/pip install --quiet --disable-pip-version-check -r bench/engine/requirements.txt
 	.tools/bench-sidecar/bin/python bench/sidecar/plot.py bench/sidecar.json bench/sidecar.png
 
-docs: ## Write the pages of docs/ that are generated from the code
-	go test ./cmd/semantic -run 'PageIsThatOfTheCode$$' -update
+docs: ## Write what is generated from the code and from bench/ into docs/ and README.md
+	go test ./cmd/semantic ./bench/proxy -run 'PageIsThatOfTheCode$$' -update
 
 FUZZTIME := 1m
-FUZZ     := FuzzRequest:./proxy FuzzTrailers:./proxy FuzzKeyFile:./proxy/keys
+FUZZ     := FuzzRequest:./proxy FuzzLoopParser:./proxy FuzzTrailers:./proxy FuzzKeyFile:./proxy/keys
 
 fuzz: ## Fuzz the raw request path, a stream's end and the key file, beside each other (FUZZTIME=1m)
 	@pids=; for f in $(FUZZ); do \
@@ -160,6 +160,10 @@ CHAOS := 5m
 
 bench-proxy: build ## Compare the proxy with nginx, HAProxy, Caddy and ReverseProxy into bench/ (ARGS=-smoke: briefly)
 	bench/proxy/run.sh $(ARGS)
+
+.PHONY: bench-crowds
+bench-crowds: build ## Measure 1,000 and 5,000 streams, 10,000 idle connections, 5,000 slow readers, refusals into bench/proxy.json
+	bench/proxy/run.sh -cases streams,crowds,refusals -peers semantic $(ARGS)
 
 soak-engine: ## Load two engines for SOAK (10m): one lives through, one is killed again and again
 	go test -count=1 -v -timeout 30m ./engine/soak -soak $(SOAK)

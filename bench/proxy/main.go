@@ -4,7 +4,7 @@
 // Unix socket. Load, backend and proxy share the machine, so the measure is the
 // processor time of a request as /proc has it. Peers take turns in each round.
 //
-// Read: main, peers, process, cases, wrk, paced, watch, epoll; backend, emit, floor; report.
+// Read: main, peers, process, cases, wrk, paced, watch, epoll; crowd, refusal; backend, emit, floor; report, page.
 package main
 
 import (
@@ -33,6 +33,7 @@ type bench struct {
 	only     []string // peers; all if empty
 
 	dir, engine, key string
+	at               place
 	peers            []*peer
 	results          results
 	measured         map[string]bool // cases of this run
@@ -45,7 +46,7 @@ func main() {
 	flag.StringVar(&b.binaries.caddy, "caddy", ".tools/bench/caddy", "Caddy, as peers/caddy builds it")
 	flag.StringVar(&b.binaries.reverseProxy, "reverseproxy", ".tools/bench/reverseproxy", "ReverseProxy, as peers/reverseproxy builds it")
 	floorAddress := flag.String("floor", "", "forward from this TCP address to -backend, with an epoll alone, and do nothing else")
-	cases := flag.String("cases", strings.Join([]string{caseSaturated, caseFloor, casePaced, caseStreams, caseProbes}, ","), "cases to measure")
+	cases := flag.String("cases", strings.Join([]string{caseSaturated, caseFloor, casePaced, caseStreams, caseProbes, caseCrowds, caseRefusals}, ","), "cases to measure")
 	only := flag.String("peers", "", "peers to measure, with commas between; all by default")
 	flag.IntVar(&b.rounds, "rounds", 7, "rounds")
 	flag.DurationVar(&b.duration, "duration", 2*time.Second, "of one measurement")
@@ -92,7 +93,7 @@ func (b *bench) run(out string) error {
 	steps := []struct {
 		name string
 		run  func(round int) error
-	}{{caseSaturated, b.saturated}, {caseFloor, b.floor}, {casePaced, b.paced}, {caseStreams, b.streamed}, {caseProbes, b.probed}}
+	}{{caseSaturated, b.saturated}, {caseFloor, b.floor}, {casePaced, b.paced}, {caseStreams, b.streamed}, {caseProbes, b.probed}, {caseCrowds, b.crowded}, {caseRefusals, b.refused}}
 	for _, step := range steps {
 		if !slices.Contains(b.cases, step.name) {
 			continue
@@ -145,7 +146,7 @@ func (b *bench) start() (stop func(), err error) {
 	if at.Key, err = newKey(b.binaries.semantic, at.KeyFile); err != nil {
 		return stop, err
 	}
-	b.key = at.Key
+	b.key, b.at = at.Key, at
 	for _, p := range allPeers(b.binaries) {
 		if len(b.only) > 0 && !slices.Contains(b.only, p.name) {
 			continue

@@ -60,8 +60,8 @@ func (r *results) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	for _, g := range goals {
-		if line, ok := r.judge(g); ok {
-			fmt.Fprintln(w, line)
+		if v, ok := r.judge(g); ok {
+			fmt.Fprintf(w, "%-56s %9.4g (%.4g–%.4g)  %s ≤ %g\n", v.what, v.Median, v.Min, v.Max, v.verdict, g.most)
 		}
 	}
 }
@@ -92,16 +92,24 @@ var goals = []goal{
 	{"streams-1000", "rss_mib", "semantic", "", false, 64},
 	{"streams-5000", "cpu_us", "semantic", "nginx", false, 1},
 	{"streams-5000", "rss_mib", "semantic", "", false, 160},
+	{"crowd-slow-5000", "kib_a_stream", "semantic", "", false, 256},
+	{"refusals-1000", "p99_us", "semantic", "", false, 2000},
 	{"probes-100", "p50_us", "semantic", "", false, 1000},
 	{"probes-100", "p95_us", "semantic", "nginx", false, 1},
 }
 
+// judged is what the rounds say of a goal.
+type judged struct {
+	measure.Spread
+	what, verdict string
+}
+
 // judge compares round by round. It says that a goal is reached, or missed, only
 // where most rounds could not have said the other; else that it cannot be told.
-func (r *results) judge(g goal) (string, bool) {
+func (r *results) judge(g goal) (judged, bool) {
 	ours, theirs := r.Cases[g.name][g.of][g.metric], r.Cases[g.name][g.over][g.metric]
 	if len(ours) == 0 || g.over != "" && len(theirs) != len(ours) {
-		return "", false
+		return judged{}, false
 	}
 	values := slices.Clone(ours)
 	what := fmt.Sprintf("%s %s of %s", g.name, g.metric, g.of)
@@ -118,16 +126,14 @@ func (r *results) judge(g goal) (string, bool) {
 		what += map[bool]string{true: " minus ", false: " over "}[g.minus] + g.over
 	}
 	s := measure.SpreadOf(values)
-	var verdict string
+	j := judged{s, what, "by the median misses"}
 	switch {
 	case s.Max <= g.most:
-		verdict = "reaches"
+		j.verdict = "reaches"
 	case s.Min > g.most:
-		verdict = "misses"
+		j.verdict = "misses"
 	case s.Median <= g.most:
-		verdict = "by the median reaches"
-	default:
-		verdict = "by the median misses"
+		j.verdict = "by the median reaches"
 	}
-	return fmt.Sprintf("%-56s %9.4g (%.4g–%.4g)  %s ≤ %g", what, s.Median, s.Min, s.Max, verdict, g.most), true
+	return j, true
 }

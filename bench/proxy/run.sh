@@ -29,3 +29,4 @@ case " $* " in *" -smoke "*) exit 0 ;; esac
 venv=.tools/bench/venv
 [ -x "$venv/bin/python" ] || { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check matplotlib==3.11.2; }
 "$venv/bin/python" bench/proxy/plot.py bench/proxy.json bench/proxy.png
+go test ./bench/proxy -run 'PageIsThatOfTheCode$' -update >/dev/null # the tables in docs/ and README.md
