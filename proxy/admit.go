@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/semantic-pod/semantic/api"
+	"github.com/semantic-pod/semantic/proxy/keys"
 	"github.com/semantic-pod/semantic/proxy/limit"
 	"github.com/semantic-pod/semantic/proxy/shared"
 )
@@ -36,7 +37,8 @@ func (p *Proxy) hold(x *exchange, d time.Duration, next handler) {
 		g.hold(d, next)
 		return
 	}
-	if cause := x.conn.pause(d); cause != "" {
+	cause := x.conn.pause(d)
+	if cause != "" && (cause != api.FinishDrained || x.stranger == keys.Known) { // a stranger is refused as one
 		x.fail(p.endedBy(cause, nil))
 		return
 	}
@@ -77,8 +79,8 @@ func (p *Proxy) need(x *exchange) limit.Need {
 // settle charges the key for what the request has used, and ends its being one of
 // the key's concurrent ones. It is called at each request's end; what was never
 // admitted holds nothing.
-func (x *exchange) settle() {
-	x.decision.Grant.Settle(x.now(), x.used())
+func (x *exchange) settle(now time.Time) {
+	x.decision.Grant.Settle(now, x.used())
 	x.shared.Settle(x.used())
 }
 

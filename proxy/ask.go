@@ -18,6 +18,10 @@ func (g *guest) ask(x *exchange) {
 	l, p := g.loop, g.loop.p
 	for {
 		u, err := l.engine()
+		if x.mayDialAgain(err) {
+			g.hold(backlogPause, func(x *exchange) { p.forward(x, nil) })
+			return
+		}
 		if err != nil {
 			x.fail(p.cannotDial(err))
 			return
@@ -178,7 +182,7 @@ func (g *guest) stream() {
 		h.SetConnectionClose()
 	}
 	h.SetContentLength(-1)
-	g.append(h.Header())
+	g.appendHead(x)
 }
 
 // answered ends the engine's part in the request; err says how the answer ended, which

@@ -44,7 +44,7 @@ func (p *Proxy) identify(x *exchange) (*keys.Identity, keys.Reason) {
 	case p.door.issuer != nil && looksLikeToken(key):
 		return p.door.issuer.identify(key, time.Now())
 	}
-	return p.door.keys.Lookup(key, time.Now())
+	return p.door.keys.LookupAgain(&x.conn.login, key, x.now())
 }
 
 // identifyAdmin asks for an admin key also where no other is asked for.

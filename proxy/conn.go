@@ -15,6 +15,7 @@ import (
 
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/connwatch"
+	"github.com/semantic-pod/semantic/proxy/keys"
 	"github.com/valyala/fasthttp"
 )
 
@@ -40,11 +41,12 @@ type conn struct {
 	client      string // address, without the port
 	addr        netip.Addr
 	certificate *x509.Certificate // of the client, verified; nil without
-	scrapes     bool              // on --metrics-listen
-	lane        *guest            // of the loop that serves it; nil where a goroutine does
-	before      []byte            // what the loop had read
-	headBy      time.Time         // when the header that it began with must have come; zero if none did
-	counted     bool              // for --max-connections-per-address
+	login       keys.Memory
+	scrapes     bool      // on --metrics-listen
+	lane        *guest    // of the loop that serves it; nil where a goroutine does
+	before      []byte    // what the loop had read
+	headBy      time.Time // when the header that it began with must have come; zero if none did
+	counted     bool      // for --max-connections-per-address
 	phase       atomic.Int32
 	closed      sync.Once
 	linger      bool // the client may still be sending what nobody reads

@@ -69,6 +69,7 @@ func (c *Config) CheckKeys() error {
 func (p *Proxy) openDoor() error {
 	d := &door{failures: limit.NewFailures(time.Now(), rememberedAddresses), metrics: p.metrics, shares: map[string]*share{}}
 	d.table = p.cfg.newTable()
+	p.noteFiles()
 	store, first, err := p.cfg.openKeys(d.table, p.keysRead)
 	if err != nil {
 		return err

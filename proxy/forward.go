@@ -62,7 +62,14 @@ func (p *Proxy) send(x *exchange) (*upstream, *api.Error) {
 	for {
 		if u == nil {
 			var err error
-			if u, err = p.pool.dial(); err != nil {
+			u, err = p.pool.dial()
+			if x.mayDialAgain(err) {
+				if cause := x.conn.pause(backlogPause); cause != "" {
+					return nil, p.endedBy(cause, nil)
+				}
+				continue
+			}
+			if err != nil {
 				return nil, p.cannotDial(err)
 			}
 		}
@@ -86,8 +93,27 @@ func (p *Proxy) send(x *exchange) (*upstream, *api.Error) {
 	}
 }
 
+// An engine whose backlog is full listens, and is busy: it is tried so often, with a
+// pause between, before the request is refused.
+const (
+	backlogTries = 20
+	backlogPause = 5 * time.Millisecond
+)
+
+// mayDialAgain reports whether the engine is to be tried again after a pause.
+func (x *exchange) mayDialAgain(err error) bool {
+	if !errors.Is(err, syscall.EAGAIN) || x.dials == backlogTries {
+		return false
+	}
+	x.dials++
+	return true
+}
+
 // cannotDial turns readiness at once when nobody listens on the engine's socket.
 func (p *Proxy) cannotDial(err error) *api.Error {
+	if errors.Is(err, syscall.EAGAIN) {
+		return errBacklog() // it listens
+	}
 	p.pool.suspect()
 	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
 		p.health.lost()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/semantic-pod/semantic/api"
+	"github.com/semantic-pod/semantic/proxy/keys"
 	"golang.org/x/sys/unix"
 )
 
@@ -305,6 +306,10 @@ func (g *guest) cancel(why api.Finish) {
 	case receiving:
 		g.unread(io.ErrUnexpectedEOF)
 	case held:
+		if why == api.FinishDrained && g.x.stranger != keys.Known { // who would not have been let in
+			g.resume(g.next)
+			return
+		}
 		g.x.fail(g.loop.p.endedBy(c.detach(), nil))
 		g.conclude()
 	case asking, awaiting, collecting, streaming:

@@ -8,7 +8,6 @@ import (
 
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/proxy/limit"
-	"github.com/valyala/fasthttp"
 )
 
 // limit refuses what its key could not pay for however small it is, before its body
@@ -63,21 +62,21 @@ func limitOf(l limit.Limits, r limit.Reason) string {
 	return fmt.Sprintf("%v requests a second with a burst of %d (%s)", l.RequestsPerSecond, l.Burst, r)
 }
 
-// tellStanding sets the headers that tell a client how much of its key's limits is
-// left. Resets are in whole seconds.
-func tellStanding(h *fasthttp.ResponseHeader, d *limit.Decision) {
+// appendStanding writes the headers that tell a client how much of its key's limits
+// is left. Resets are in whole seconds.
+func appendStanding(b []byte, d *limit.Decision) []byte {
 	if s := &d.Requests; s.Limit > 0 {
-		tell(h, s, "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
-		tell(h, s, "X-RateLimit-Limit-Requests", "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests")
+		b = appendOne(b, s, "X-RateLimit-Limit: ", "X-RateLimit-Remaining: ", "X-RateLimit-Reset: ")
+		b = appendOne(b, s, "X-RateLimit-Limit-Requests: ", "X-RateLimit-Remaining-Requests: ", "X-RateLimit-Reset-Requests: ")
 	}
 	if s := &d.Tokens; s.Limit > 0 {
-		tell(h, s, "X-RateLimit-Limit-Tokens", "X-RateLimit-Remaining-Tokens", "X-RateLimit-Reset-Tokens")
+		b = appendOne(b, s, "X-RateLimit-Limit-Tokens: ", "X-RateLimit-Remaining-Tokens: ", "X-RateLimit-Reset-Tokens: ")
 	}
+	return b
 }
 
-func tell(h *fasthttp.ResponseHeader, s *limit.Standing, most, left, reset string) {
-	var b [20]byte
-	h.AddBytesV(most, strconv.AppendInt(b[:0], s.Limit, 10))
-	h.AddBytesV(left, strconv.AppendInt(b[:0], s.Remaining, 10))
-	h.AddBytesV(reset, strconv.AppendInt(b[:0], int64((s.Reset+time.Second-1)/time.Second), 10))
+func appendOne(b []byte, s *limit.Standing, most, left, reset string) []byte {
+	b = append(strconv.AppendInt(append(b, most...), s.Limit, 10), "\r\n"...)
+	b = append(strconv.AppendInt(append(b, left...), s.Remaining, 10), "\r\n"...)
+	return append(strconv.AppendInt(append(b, reset...), int64((s.Reset+time.Second-1)/time.Second), 10), "\r\n"...)
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -48,8 +47,7 @@ type loop struct {
 	pending, request       []byte
 	chunk                  [20]byte
 	parser                 parser
-	writer                 *bufio.Writer // to a client's appender
-	idle                   []*upstream   // the last one was used last
+	idle                   []*upstream // the last one was used last
 
 	mu      sync.Mutex
 	inbox   []func()
@@ -71,7 +69,6 @@ func newLoop(p *Proxy) (*loop, error) {
 	l := &loop{p: p, fromClient: make([]byte, loopRead), fromEngine: make([]byte, loopRead)}
 	l.looks = l.look
 	l.parser.init(l)
-	l.writer = bufio.NewWriterSize(nil, readBuffer)
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve connections: epoll: %w", err)

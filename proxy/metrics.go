@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"net/http"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type meters struct {
 	overhead  *telemetry.Histogram
 	finishes  map[api.Finish]*telemetry.Counter
 	inFlight  atomic.Int64
+	usual     map[*route]usual
 
 	restarts           *telemetry.Counter
 	refusedConnections map[string]*telemetry.Counter
@@ -43,6 +45,7 @@ type meters struct {
 	refusedByKey       map[limit.Reason]*telemetry.Counter
 	authFailures       map[keys.Reason]*telemetry.Counter
 	scrapeFaults       *telemetry.Counter
+	refusedFiles       map[string]*atomic.Bool // by setting
 }
 
 func newMeters(p *Proxy) *meters {
@@ -57,6 +60,7 @@ func newMeters(p *Proxy) *meters {
 		overhead: m.Histogram("semantic_proxy_overhead_seconds", "",
 			"Time that the proxy added to a request that was with the engine: without the client's sending, a wait for a key's turn, and the engine.", overheadBounds),
 		finishes: map[api.Finish]*telemetry.Counter{},
+		usual:    map[*route]usual{}, refusedFiles: map[string]*atomic.Bool{},
 		restarts: m.Counter("semantic_engine_restarts_total", "",
 			"Times that the proxy saw another engine process than before."),
 		refusedConnections: map[string]*telemetry.Counter{
@@ -85,6 +89,12 @@ func newMeters(p *Proxy) *meters {
 		func() float64 { return float64(p.door.keys.Loaded()) })
 	m.GaugeFunc("semantic_key_file_rejected", "", "1 while the key file on disk is refused and what was read before stays in force.",
 		func() float64 { return one(p.door.keys.Rejected() != nil) })
+	for _, setting := range rereadSettings {
+		refused := &atomic.Bool{}
+		s.refusedFiles[setting] = refused
+		m.GaugeFunc("semantic_file_rejected", `setting="`+setting+`"`, "1 while the file of a setting, as it is now, is refused and what was read before stays in force.",
+			func() float64 { return one(refused.Load()) })
+	}
 	m.GaugeFunc("semantic_requests_in_flight", "", "Requests that were read and whose answer has not ended.",
 		func() float64 { return float64(s.inFlight.Load()) })
 	s.fellBack = m.Counter("semantic_limits_store_fallbacks_total", "",
@@ -104,18 +114,34 @@ func newMeters(p *Proxy) *meters {
 		func() float64 { return float64(p.conns.count()) })
 	for _, r := range routes {
 		if !r.probe {
-			s.requests.With(r.methods[0], r.template, "200")
-			s.durations.With(r.methods[0], r.template)
+			s.usual[r] = usual{s.requests.With(r.methods[0], r.template, "200"), s.durations.With(r.methods[0], r.template)}
 		}
 	}
 	return s
 }
 
+// usual are the series of a route's good requests, which are not to be looked up by
+// their labels each time.
+type usual struct {
+	requests *telemetry.Counter
+	duration *telemetry.Histogram
+}
+
+// series finds the request's.
+func (s *meters) series(x *exchange, status int) (*telemetry.Counter, *telemetry.Histogram) {
+	method := x.ctx.Method()
+	if u := s.usual[x.route]; u.requests != nil && status == http.StatusOK && string(method) == x.route.methods[0] {
+		return u.requests, u.duration
+	}
+	label := methodLabel(method)
+	return s.requests.With(label, x.label(), statusLabel(status)), s.durations.With(label, x.label())
+}
+
 // count adds a request that has ended.
 func (s *meters) count(x *exchange, status int, took time.Duration, w *waterfall) {
-	method := methodLabel(x.ctx.Method())
-	s.requests.With(method, x.label(), statusLabel(status)).Inc()
-	s.durations.With(method, x.label()).Update(took.Seconds())
+	requests, duration := s.series(x, status)
+	requests.Inc()
+	duration.Update(took.Seconds())
 	s.finishes[x.finish].Inc()
 	if x.ttft > 0 {
 		s.ttft.Update(x.ttft.Seconds())

@@ -5,7 +5,7 @@ import (
 
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/proxy/keys"
-	"go.uber.org/zap"
+	"github.com/semantic-pod/semantic/telemetry"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -38,7 +38,8 @@ func (p *Proxy) observed(x *exchange) {
 // record writes down how a request ended: once, in the metrics and in the log.
 func (p *Proxy) record(x *exchange) {
 	x.release()
-	x.settle()
+	took := time.Since(x.start)
+	x.settle(x.start.Add(took))
 	if !x.counted {
 		return
 	}
@@ -54,57 +55,52 @@ func (p *Proxy) record(x *exchange) {
 			x.finish = api.FinishOK
 		}
 	}
-	took := time.Since(x.start)
 	w := x.waterfall(took)
 	p.meters.count(x, status, took, &w)
 	x.tell(status, took, &w)
-	if entry := p.log.Zap().Check(zapcore.InfoLevel, "request"); entry != nil {
-		x.fields = x.appendFields(x.fields[:0], status, took, &w)
-		entry.Write(x.fields...)
+	if p.log.Begin(&x.line, zapcore.InfoLevel, "request") {
+		x.fillLine(&x.line, status, took, &w)
+		p.log.End(&x.line, x.start.Add(took))
 	}
 }
 
-// appendFields adds the fields of the access log. Neither prompts nor answers, keys
-// or query strings are among them.
-func (x *exchange) appendFields(f []zap.Field, status int, took time.Duration, w *waterfall) []zap.Field {
+// fillLine adds the fields of the access log. Neither prompts nor answers, keys or
+// query strings are among them.
+func (x *exchange) fillLine(n *telemetry.Line, status int, took time.Duration, w *waterfall) {
 	path := x.path
 	if len(path) > maxLoggedPath {
 		path = path[:maxLoggedPath]
 	}
-	f = append(f,
-		zap.String("request_id", text(x.id)),
-		zap.String("trace_id", text(x.trace.trace())),
-		zap.String("span_id", text(x.trace.span())),
-		zap.String("tenant", x.tenant()))
+	n.Text("request_id", text(x.id))
+	n.Text("trace_id", text(x.trace.trace()))
+	n.Text("span_id", text(x.trace.span()))
+	n.Text("tenant", x.tenant())
 	if x.who != nil {
-		f = append(f, zap.String("key", x.who.Key))
+		n.Text("key", x.who.Key)
 	}
 	if x.stranger != keys.Known {
-		f = append(f, zap.String("auth", string(x.stranger)))
+		n.Text("auth", string(x.stranger))
 	}
 	if agent := x.agent(); len(agent) > 0 {
-		f = append(f, zap.String("agent", text(agent)))
+		n.Text("agent", text(agent))
 	}
-	f = append(f,
-		zap.String("method", text(x.ctx.Method())),
-		zap.String("path", text(path)),
-		zap.Int("status", status),
-		zap.String("finish", string(x.finish)),
-		zap.Float64("duration_ms", rounded(milliseconds(took))))
+	n.Text("method", text(x.ctx.Method()))
+	n.Text("path", text(path))
+	n.Number("status", int64(status))
+	n.Text("finish", string(x.finish))
+	n.Milliseconds("duration_ms", took)
 	if x.ttft > 0 {
-		f = append(f, zap.Float64("ttft_ms", rounded(milliseconds(x.ttft))))
+		n.Milliseconds("ttft_ms", x.ttft)
 	}
-	f = w.appendFields(f)
+	w.fillLine(n)
 	if x.out.tokens() {
-		f = append(f,
-			zap.Int64("prompt_tokens", x.out.prompt),
-			zap.Int64("cached_tokens", x.out.cached),
-			zap.Int64("completion_tokens", x.out.completion))
+		n.Number("prompt_tokens", x.out.prompt)
+		n.Number("cached_tokens", x.out.cached)
+		n.Number("completion_tokens", x.out.completion)
 	}
-	return append(f,
-		zap.Int64("bytes_in", int64(len(x.body))),
-		zap.Int64("bytes_out", x.bytesOut),
-		zap.String("client", x.client))
+	n.Number("bytes_in", int64(len(x.body)))
+	n.Number("bytes_out", x.bytesOut)
+	n.Text("client", x.client)
 }
 
 // rounded keeps three decimals of milliseconds.

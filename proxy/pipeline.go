@@ -10,6 +10,7 @@ import (
 	"github.com/semantic-pod/semantic/proxy/keys"
 	"github.com/semantic-pod/semantic/proxy/limit"
 	"github.com/semantic-pod/semantic/proxy/shared"
+	"github.com/semantic-pod/semantic/telemetry"
 	"github.com/valyala/fasthttp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.uber.org/zap"
@@ -62,6 +63,7 @@ type exchange struct {
 	later     bool       // of a loop: the pipeline has returned before the answer was known
 	body      []byte     // of a POST
 	whole     bool       // the body was read to its end
+	dials     int        // how often the engine's backlog was full
 	unread    error      // why fasthttp could not read the request
 	refusal   *api.Error // our own answer, when it is an error
 	finish    api.Finish
@@ -76,7 +78,8 @@ type exchange struct {
 	counted   bool // observe has seen its start and not its end
 
 	stream     stream
-	fields     []zap.Field
+	told       []byte               // headers of the answer: see respond
+	line       telemetry.Line       // of the access log
 	attributes []attribute.KeyValue // of its span
 }
 
@@ -101,9 +104,8 @@ func (x *exchange) now() time.Time { return x.start.Add(time.Since(x.start)) }
 
 // end gives the exchange back, once nothing can refer to it any more.
 func (p *Proxy) end(x *exchange) {
-	id, body, fields, kv, s := x.id[:0], recycled(x.body), x.fields, x.attributes[:0], x.stream.events.recycled()
-	clear(fields)
-	*x = exchange{p: p, id: id, body: body, fields: fields[:0], attributes: kv}
+	id, body, told, line, kv, s := x.id[:0], recycled(x.body), x.told[:0], x.line, x.attributes[:0], x.stream.events.recycled()
+	*x = exchange{p: p, id: id, body: body, told: told, line: line, attributes: kv}
 	x.stream.events = s
 	p.exchanges.Put(x)
 }

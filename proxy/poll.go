@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/semantic-pod/semantic/api"
@@ -23,6 +25,8 @@ type poller struct {
 	up   *upstream
 	boot string // of the engine process that answered last
 	was  bool   // it answered last time
+
+	fullBacklogs int // times in a row that it took no connection
 }
 
 // pollLoop keeps health true until ctx ends. A request that finds the engine dead
@@ -93,6 +97,11 @@ func (l *poller) hangUp() {
 // tell passes on what the engine said, and logs what changed.
 func (l *poller) tell(state api.EngineState, err error) {
 	log := l.p.log.Zap()
+	if errors.Is(err, syscall.EAGAIN) && l.was && l.fullBacklogs < backlogTries {
+		l.fullBacklogs++ // it listens, and is busy
+		return
+	}
+	l.fullBacklogs = 0
 	if err != nil {
 		l.p.health.lost()
 		if l.was {

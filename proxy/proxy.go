@@ -50,8 +50,9 @@ type Proxy struct {
 	slots     slots
 	addresses addresses
 	origins   origins
-	shared    *shared.Store              // nil without --limits-store
-	tls       atomic.Pointer[tls.Config] // nil without --tls-cert-file
+	shared    *shared.Store               // nil without --limits-store
+	tls       atomic.Pointer[tls.Config]  // nil without --tls-cert-file
+	noted     map[string][mostFiles]stamp // by setting: files that are watched, before they were read
 
 	public, scrapes net.Listener // scrapes is nil without --metrics-listen
 	farewells       atomic.Int64 // refused connections that are still listened to
@@ -138,8 +139,8 @@ func (p *Proxy) start(ctx context.Context) error {
 	if p.shared != nil {
 		p.shared.Check()
 	}
-	p.watchFiles(ctx, "--admin-key-file", p.readAdminKey, p.cfg.AdminKeyFile)
-	p.watchFiles(ctx, "--tls-cert-file", p.readTLS, p.cfg.TLSCertFile, p.cfg.TLSKeyFile, p.cfg.TLSClientCAFile)
+	p.watchFiles(ctx, adminKeySetting, p.readAdminKey)
+	p.watchFiles(ctx, certificateSetting, p.readTLS)
 	if p.door.issuer != nil {
 		p.loops.Go(func() { p.door.issuer.watch(ctx) })
 	}

@@ -19,7 +19,7 @@ func (g *guest) conclude() {
 
 // answer sends the whole answer.
 func (g *guest) answer() {
-	x, l := g.x, g.loop
+	x := g.x
 	g.state = writing
 	if !x.whole && len(x.held) < x.length { // nobody waits for the rest of the body
 		x.ctx.SetConnectionClose()
@@ -29,8 +29,7 @@ func (g *guest) answer() {
 	if g.closes {
 		x.ctx.Response.Header.SetConnectionClose()
 	}
-	x.ctx.Response.SkipBody = x.ctx.IsHead()
-	l.serialize(&x.ctx.Response, g)
+	g.serialize(x)
 	g.forgetExchange()
 	g.by(time.Time{})
 	g.push()
@@ -65,17 +64,25 @@ func (g *guest) finishUp() {
 	g.end()
 }
 
-// serialize writes an answer as fasthttp does, for the client to be sent.
-func (l *loop) serialize(r *fasthttp.Response, g *guest) {
-	l.writer.Reset(appender{g})
-	_ = r.Write(l.writer) // an appender takes everything
-	_ = l.writer.Flush()
+// serialize writes a whole answer as fasthttp does, for the client to be sent.
+func (g *guest) serialize(x *exchange) {
+	r := &x.ctx.Response
+	body, status := r.Body(), r.StatusCode()
+	bodiless := x.ctx.IsHead() || status < 200 || status == fasthttp.StatusNoContent || status == fasthttp.StatusNotModified
+	if !bodiless || len(body) > 0 {
+		r.Header.SetContentLength(len(body))
+	}
+	g.appendHead(x)
+	if !bodiless {
+		g.append(body)
+	}
 }
 
-// appender takes what is to be sent to a client.
-type appender struct{ g *guest }
-
-func (a appender) Write(b []byte) (int, error) {
-	a.g.append(b)
-	return len(b), nil
+// appendHead sends the status and the headers: fasthttp's, and behind them those of
+// every answer.
+func (g *guest) appendHead(x *exchange) {
+	head := x.ctx.Response.Header.Header()
+	g.append(head[:len(head)-len("\r\n")])
+	g.append(x.told)
+	g.append(headerEnd[:2])
 }

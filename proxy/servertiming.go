@@ -11,18 +11,17 @@ import (
 // time went (W3C Server Timing).
 const serverTiming = "Server-Timing"
 
-// tellTiming sets the header with the phases until now. Of a stream that is until its
-// first byte: to a client that says TE: trailers, the whole comes as a trailer instead.
-func (x *exchange) tellTiming() {
-	h := &x.ctx.Response.Header
+// appendTiming writes the header with the phases until now, when the request has taken
+// so long. Of a stream that is until its first byte: to a client that says TE: trailers,
+// the whole comes as a trailer instead.
+func (x *exchange) appendTiming(b []byte, took time.Duration) []byte {
 	if x.timesStream() {
-		_ = h.SetTrailer(serverTiming) // which is no forbidden name
-		return
+		_ = x.ctx.Response.Header.SetTrailer(serverTiming) // which is no forbidden name
+		return b
 	}
-	var b [256]byte
-	w := x.waterfall(time.Since(x.start))
+	w := x.waterfall(took)
 	w.write = 0 // which has not ended
-	h.AddBytesV(serverTiming, w.appendTiming(b[:0]))
+	return append(w.appendTiming(append(b, serverTiming+": "...)), "\r\n"...)
 }
 
 // timesStream says whether the times of a stream come after it.
@@ -36,13 +35,21 @@ func (x *exchange) tellStreamTiming() {
 	var b [256]byte
 	took := time.Since(x.start)
 	w := x.waterfall(took)
-	x.ctx.Response.Header.SetBytesV(serverTiming, appendPhase(w.appendTiming(b[:0]), "total", took))
+	phases := w.appendTiming(b[:0])
+	if len(phases) > 0 {
+		phases = append(phases, ", "...)
+	}
+	x.ctx.Response.Header.SetBytesV(serverTiming, appendPhase(phases, "total", took))
 }
 
 // appendTiming writes the phases that the request came to.
 func (w *waterfall) appendTiming(b []byte) []byte {
+	start := len(b)
 	for _, p := range w.phases() {
 		if p.took > 0 {
+			if len(b) > start {
+				b = append(b, ", "...)
+			}
 			b = appendPhase(b, strings.TrimSuffix(p.name, "_ms"), p.took)
 		}
 	}
@@ -50,9 +57,6 @@ func (w *waterfall) appendTiming(b []byte) []byte {
 }
 
 func appendPhase(b []byte, name string, took time.Duration) []byte {
-	if len(b) > 0 {
-		b = append(b, ", "...)
-	}
 	us := took.Microseconds()
 	b = append(append(b, name...), ";dur="...)
 	b = append(strconv.AppendInt(b, us/1000, 10), '.')

@@ -222,6 +222,15 @@ func TestCertificatesAreReadAgainWhenTheyChange(t *testing.T) {
 		t.Error("a bad certificate came in force")
 	}
 	h.mustDialTLS(a, "two.example")
+	old.send(get("/metrics"))
+	if page := old.read().body; valueOf(page, `semantic_file_rejected{setting="--tls-cert-file"}`) != 1 || valueOf(page, `semantic_file_rejected{setting="--jwt-keys"}`) != 0 {
+		t.Error("the metric does not name the file that is refused")
+	}
+	a.server(dir, "three.example")
+	h.eventually("the end of the refusal", func() bool {
+		old.send(get("/metrics"))
+		return valueOf(old.read().body, `semantic_file_rejected{setting="--tls-cert-file"}`) == 0
+	})
 }
 
 func TestClientCertificateStandsForAKey(t *testing.T) {

@@ -124,11 +124,11 @@ func (i *issuer) load() ([]byte, error) {
 // watch reads the keys again when their file changes, or every few minutes.
 func (i *issuer) watch(ctx context.Context) {
 	if !i.url {
-		i.p.watchFiles(ctx, "--jwt-keys", i.read, i.p.cfg.JWTKeys)
+		i.p.watchFiles(ctx, tokenKeysSetting, i.read)
 		return
 	}
 	for tick(ctx, fetchEvery) {
-		i.p.reread("--jwt-keys", i.read)
+		i.p.reread(tokenKeysSetting, i.read)
 	}
 }
 
@@ -142,9 +142,7 @@ func (i *issuer) refresh(before *keySet) bool {
 	defer i.mu.Unlock()
 	if i.set.Load() == before && time.Since(i.fetched) >= fetchAtMost {
 		i.fetched = time.Now()
-		if err := i.read(); err != nil {
-			i.p.log.Zap().Warn("the keys of tokens could not be fetched; those that were read before stay in force", zap.Error(err))
-		}
+		i.p.reread(tokenKeysSetting, i.read)
 	}
 	return i.set.Load() != before
 }

@@ -3,7 +3,7 @@ package proxy
 import (
 	"time"
 
-	"go.uber.org/zap"
+	"github.com/semantic-pod/semantic/telemetry"
 )
 
 // moment is a point that a request passes on its way.
@@ -109,12 +109,11 @@ func (w *waterfall) phases() [9]timed {
 	}
 }
 
-// appendFields adds the phases to a line of the access log.
-func (w *waterfall) appendFields(f []zap.Field) []zap.Field {
+// fillLine adds the phases to a line of the access log.
+func (w *waterfall) fillLine(n *telemetry.Line) {
 	for _, p := range w.phases() {
 		if p.took > 0 {
-			f = append(f, zap.Float64(p.name, rounded(milliseconds(p.took))))
+			n.Milliseconds(p.name, p.took)
 		}
 	}
-	return f
 }

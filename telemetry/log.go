@@ -1,7 +1,7 @@
 // Package telemetry is what the three processes tell about themselves: log lines
 // that survive rotation by another process, and metrics in an exposition of our own.
 //
-// Read, for logs: log, repeated, encode, fields, stamp, buffer, writer, logfile, watch,
+// Read, for logs: log, repeated, encode, fields, line, stamp, buffer, writer, logfile, watch,
 // mirror, level; for metrics: metrics, histogram, vec, info, rate, exposition, merge, samples, exemplar,
 // process, runtime, build, catalogue.
 package telemetry

@@ -68,7 +68,17 @@ func open(t *testing.T, cfg Config) *Store {
 
 // who tells whom a key belongs to, or why to nobody.
 func who(s *Store, key string, at time.Time) string {
-	id, why := s.Lookup([]byte(key), at)
+	return named(s.Lookup([]byte(key), at))
+}
+
+// whoAgain is the same by a connection's memory, the first time and when it remembers.
+func whoAgain(s *Store, key string, at time.Time) (first, second string) {
+	var m Memory
+	first = named(s.LookupAgain(&m, []byte(key), at))
+	return first, named(s.LookupAgain(&m, []byte(key), at))
+}
+
+func named(id *Identity, why Reason) string {
 	if id == nil {
 		return "nobody: " + string(why)
 	}

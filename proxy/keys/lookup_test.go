@@ -87,6 +87,9 @@ func TestEachReasonForRefusal(t *testing.T) {
 		{"nothing", "", now, "nobody: malformed"},
 	} {
 		expect(t, test.name, who(s, test.key, test.at), test.want)
+		first, second := whoAgain(s, test.key, test.at)
+		expect(t, test.name+", by a connection", first, test.want)
+		expect(t, test.name+", by a connection again", second, test.want)
 	}
 	for _, r := range Reasons {
 		if r.Message() == "" || strings.Contains(r.Message(), "sk-sem") {
@@ -205,4 +208,56 @@ func BenchmarkLookup(b *testing.B) {
 		best = min(best, time.Since(began))
 	}
 	b.ReportMetric(float64(best.Nanoseconds())/float64(len(presented)), "best-ns/lookup")
+}
+
+func TestAConnectionsMemoryKeepsNoKeyInForce(t *testing.T) {
+	key, late, stranger := generate(), generate(), generate()
+	text := "keys:\n" + entry("ci", key) + entry("late", late, "  expires: 2026-05-07")
+	path := keyFile(t, text)
+	s := open(t, Config{File: path})
+	var m Memory
+	ask := func(key string, at time.Time) string {
+		id, why := s.LookupAgain(&m, []byte(key), at)
+		if id == nil {
+			return "nobody: " + string(why)
+		}
+		return id.Key
+	}
+	expect(t, "first", ask(key, now), "ci")
+	expect(t, "again", ask(key, now), "ci")
+	expect(t, "another's key", ask(late, now), "late")
+	expect(t, "the same after its end", ask(late, now.Add(24*time.Hour)), "nobody: expired")
+	expect(t, "a stranger's", ask(stranger, now), "nobody: unknown")
+	expect(t, "a part of it", ask(late[:len(late)-1], now), "nobody: malformed")
+	expect(t, "none", ask("", now), "nobody: malformed")
+	expect(t, "back", ask(key, now), "ci")
+	write(t, path, "keys:\n"+entry("other", late)+entry("ci", key, "  revoked: 2026-05-06T00:00:00Z"))
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "after it was revoked", ask(key, now), "nobody: revoked")
+	expect(t, "after it moved in the file", ask(late, now), "other")
+	presented := []byte(late)
+	if n := testing.AllocsPerRun(100, func() { s.LookupAgain(&m, presented, now) }); n != 0 {
+		t.Errorf("%v allocations a look", n)
+	}
+}
+
+func BenchmarkLookupAgain(b *testing.B) {
+	key := []byte(generate())
+	s, _, err := Open(Config{Environ: string(key), Table: limit.NewTable(now, limit.Options{})})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("digest", func(b *testing.B) {
+		for b.Loop() {
+			s.Lookup(key, now)
+		}
+	})
+	b.Run("remembered", func(b *testing.B) {
+		var m Memory
+		for b.Loop() {
+			s.LookupAgain(&m, key, now)
+		}
+	})
 }

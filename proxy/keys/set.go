@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"math"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,7 @@ const longestKey = 512
 // Set is the keys that are in force. It never changes: another reading of the file
 // makes another Set.
 type Set struct {
+	generation uint64     // no two have the same
 	identities []Identity // in the order of the file
 	slots      []slot     // one a digest
 	index      map[uint64]int32
@@ -36,7 +38,7 @@ const (
 // newSet makes a Set of entries that have been checked; identities are theirs, in
 // the same order.
 func newSet(entries []Entry, identities []Identity) *Set {
-	s := &Set{identities: identities, index: make(map[uint64]int32, len(entries))}
+	s := &Set{generation: generations.Add(1), identities: identities, index: make(map[uint64]int32, len(entries))}
 	for i, e := range entries {
 		expires, revoked := instant(e.Expires), instant(e.Revoked)
 		s.add(slot{digest: e.Digest, identity: &identities[i], expires: expires, revoked: revoked})
@@ -46,6 +48,9 @@ func newSet(entries []Entry, identities []Identity) *Set {
 	}
 	return s
 }
+
+// generations counts the sets that were made.
+var generations atomic.Uint64
 
 func instant(t time.Time) int64 {
 	if t.IsZero() {
@@ -68,25 +73,54 @@ func (s *Set) add(k slot) {
 // to find nothing tells at most how a digest starts, which leads to no key.
 func (d *Digest) index() uint64 { return binary.LittleEndian.Uint64(d[:8]) }
 
-// lookup finds who presents a key. It allocates nothing, and compares digests in
-// constant time.
+// lookup finds who presents a key. It allocates nothing.
 func (s *Set) lookup(presented []byte, now time.Time) (*Identity, Reason) {
+	at, why := s.find(presented)
+	if at == noSlot {
+		return nil, why
+	}
+	return s.slots[at].at(now.Unix())
+}
+
+// find compares digests in constant time. Without a slot it says why.
+func (s *Set) find(presented []byte) (int32, Reason) {
 	if len(presented) > longestKey {
-		return nil, Malformed
+		return noSlot, Malformed
 	}
 	digest := digestOf(presented)
 	at, found := s.index[digest.index()]
 	for found && at != noSlot {
 		k := &s.slots[at]
 		if subtle.ConstantTimeCompare(k.digest[:], digest[:]) == 1 {
-			return k.at(now.Unix())
+			return at, Known
 		}
 		at = k.next
 	}
 	if !wellFormed(presented) {
-		return nil, Malformed
+		return noSlot, Malformed
 	}
-	return nil, Unknown
+	return noSlot, Unknown
+}
+
+// Memory is the key that a connection presented last, and where it stands: a client
+// presents the same one each time, which then needs no digest. It is the connection's
+// own, so that what it tells of a key, by time or otherwise, its client knew before.
+type Memory struct {
+	generation uint64 // of the set; 0 of none
+	key        []byte
+	at         int32
+}
+
+// again is lookup, by way of the connection's memory.
+func (s *Set) again(m *Memory, presented []byte, now time.Time) (*Identity, Reason) {
+	if m.generation != s.generation || subtle.ConstantTimeCompare(m.key, presented) != 1 {
+		at, why := s.find(presented)
+		if at == noSlot {
+			return nil, why
+		}
+		m.generation, m.at, m.key = s.generation, at, append(m.key[:0], presented...)
+	}
+	return s.slots[m.at].at(now.Unix())
 }
 
 func (k *slot) at(now int64) (*Identity, Reason) {

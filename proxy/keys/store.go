@@ -78,6 +78,12 @@ func (s *Store) Lookup(presented []byte, now time.Time) (*Identity, Reason) {
 	return s.set.Load().lookup(presented, now)
 }
 
+// LookupAgain is Lookup for a connection that remembers the key that it presented
+// before. What was revoked or has expired since is refused all the same.
+func (s *Store) LookupAgain(m *Memory, presented []byte, now time.Time) (*Identity, Reason) {
+	return s.set.Load().again(m, presented, now)
+}
+
 // Reload reads the file now, whether it has changed or not. If it is refused, what
 // was read before stays in force.
 func (s *Store) Reload() error { return s.reload().Err }
