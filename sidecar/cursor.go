@@ -80,6 +80,9 @@ func (c *cursor) save() error {
 	if err != nil {
 		return fmt.Errorf("cannot keep the cursor: %w", errors.Join(err, os.Remove(part)))
 	}
+	if err := logchain.SyncFolder(c.dir); err != nil {
+		return fmt.Errorf("cannot keep the cursor: %w", err)
+	}
 	c.dirty = false
-	return logchain.SyncFolder(c.dir)
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -23,6 +25,7 @@ type collector struct {
 	address string
 	starts  int
 	cmd     *exec.Cmd
+	said    *lockedBuffer // of the present start
 }
 
 // newCollector makes one that is not started.
@@ -40,26 +43,28 @@ func (c *collector) url() string { return "http://" + c.address }
 func (c *collector) start() {
 	c.t.Helper()
 	c.starts++
-	out := filepath.Join(c.dir, fmt.Sprintf("logs-%d.json", c.starts))
 	config := write(c.t, c.dir, "config.yaml", fmt.Sprintf(`
 receivers: {otlp: {protocols: {http: {endpoint: %q}}}}
 exporters: {file: {path: %s, rotation: {max_megabytes: 10000}}}
 service:
   pipelines: {logs: {receivers: [otlp], exporters: [file]}}
   telemetry: {metrics: {level: none}}
-`, c.address, out)) // with rotation set it writes through; without, it buffers what it has taken
+`, c.address, c.file(c.starts))) // with rotation set it writes through; without, it buffers what it has taken
 	c.cmd = exec.Command(otelcol, "--config", config)
-	said := new(lockedBuffer)
-	c.cmd.Stdout, c.cmd.Stderr = said, said
+	c.said = new(lockedBuffer)
+	c.cmd.Stdout, c.cmd.Stderr = c.said, c.said
 	if err := startChild(c.cmd); err != nil {
 		c.t.Fatalf("%v; run: make test-setup", err)
 	}
 	within(c.t, time.Minute, "the collector listens", func() bool {
+		if c.cmd.Process.Signal(syscall.Signal(0)) != nil || strings.Contains(c.said.String(), "address already in use") {
+			c.t.Fatalf("the collector does not start:\n%s", c.said) // whoever listens is a stranger
+		}
 		conn, err := net.DialTimeout("tcp", c.address, time.Second)
 		if err != nil {
 			return false
 		}
-		return conn.Close() == nil
+		return conn.Close() == nil && strings.Contains(c.said.String(), "Everything is ready")
 	})
 }
 
@@ -70,6 +75,20 @@ func (c *collector) kill() {
 	_ = c.cmd.Process.Kill()
 	_ = c.cmd.Wait()
 	c.cmd = nil
+}
+
+// size is that of all that its starts took.
+func (c *collector) size() (total int64) {
+	for n := 1; n <= c.starts; n++ {
+		if info, err := os.Stat(c.file(n)); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+func (c *collector) file(start int) string {
+	return filepath.Join(c.dir, fmt.Sprintf("logs-%d.json", start))
 }
 
 // taken is a line that the collector has.
@@ -85,7 +104,7 @@ func (c *collector) all() []taken {
 	c.t.Helper()
 	var list []taken
 	for n := 1; n <= c.starts; n++ {
-		f, err := os.Open(filepath.Join(c.dir, fmt.Sprintf("logs-%d.json", n)))
+		f, err := os.Open(c.file(n))
 		if os.IsNotExist(err) {
 			continue // it took nothing
 		}

@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		playTrial(args[1])
 	case "full disk":
 		playFullDisk(args[1], args[2])
+	case "ship on full disk":
+		playFullDiskShipping(args[1])
+	case "faults":
+		playFaults(args[1])
 	case "no room":
 		playNoRoom(args[1], args[2])
 	}

@@ -34,6 +34,9 @@ type shipper struct {
 	told     logchain.Head // of the manifest whose copy is in the store
 	toldTime time.Time
 
+	stillAfter time.Duration
+	still      *time.Timer // ends the present call when nothing moves
+
 	oldest       atomic.Int64 // when the oldest file that waits was listed, in ns; 0: none waits
 	files, bytes *telemetry.Counter
 	waiting      *telemetry.Gauge
@@ -41,6 +44,7 @@ type shipper struct {
 
 const (
 	shipTimeout   = 10 * time.Minute // of one file
+	stillTimeout  = 90 * time.Second // of one in which nothing moves; below stuckAfter
 	manifestPause = time.Minute      // between copies of the manifest when nothing is shipped
 	partBytes     = 5 << 20          // of what a driver sends at once; one at a time, to stay small
 )
@@ -48,7 +52,7 @@ const (
 // newShipper returns nil if nothing is shipped.
 func newShipper(cfg Config, ledger *ledger, log *zap.Logger, m *telemetry.Metrics) *shipper {
 	s := &shipper{
-		cfg: cfg, ledger: ledger, log: log,
+		cfg: cfg, ledger: ledger, log: log, stillAfter: stillTimeout,
 		files:   m.Counter("semantic_log_files_shipped_total", "", "Archived logs whose copy in the object store was read back and compared."),
 		bytes:   m.Counter("semantic_log_bytes_shipped_total", "", "Bytes of those copies."),
 		waiting: m.Gauge("semantic_log_files_unshipped", "", "Archived logs that are not in the object store yet."),
@@ -100,20 +104,43 @@ func (s *shipper) pass(ctx context.Context) error {
 	}
 	list := m.Unshipped()
 	s.tellWaiting(list)
-	if s.bucket == nil {
-		bucket, err := blob.OpenBucket(ctx, s.cfg.ShipTo)
-		if err != nil {
-			return fmt.Errorf("cannot open --ship-to=%s: %w", s.cfg.ShipTo, err)
-		}
-		s.bucket = bucket
+	if err := s.open(ctx); err != nil {
+		return fmt.Errorf("cannot open --ship-to=%s: %w", s.cfg.ShipTo, err)
 	}
 	for i, e := range list {
-		if err := s.ship(ctx, m, e); err != nil {
+		if err := s.watched(ctx, func(ctx context.Context) error { return s.ship(ctx, m, e) }); err != nil {
 			return fmt.Errorf("cannot ship %s to --ship-to=%s: %w", e.Name, s.cfg.ShipTo, err)
 		}
 		s.tellWaiting(list[i+1:])
 	}
 	return s.shipManifest(ctx, m, len(list) > 0)
+}
+
+// open opens the store unless it is open. Its context is the loop's: a driver may keep it.
+func (s *shipper) open(ctx context.Context) (err error) {
+	if s.bucket == nil {
+		s.bucket, err = blob.OpenBucket(ctx, s.cfg.ShipTo)
+	}
+	return err
+}
+
+// watched runs what is to be done with one file, with a deadline, and ends it earlier when
+// nothing moves: a store that has stopped answering must not hold the loop.
+func (s *shipper) watched(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, shipTimeout)
+	defer cancel()
+	s.duty.beat()
+	var stood atomic.Bool
+	s.still = time.AfterFunc(s.stillAfter, func() {
+		stood.Store(true)
+		cancel()
+	})
+	defer s.still.Stop()
+	err := do(ctx)
+	if err != nil && stood.Load() {
+		return fmt.Errorf("nothing moved for %s: %w", s.stillAfter, err)
+	}
+	return err
 }
 
 // tellWaiting sets the metrics of what waits.
@@ -128,8 +155,6 @@ func (s *shipper) tellWaiting(list []logchain.Entry) {
 
 // ship copies one file, proves the copy and lists it.
 func (s *shipper) ship(ctx context.Context, m *logchain.Manifest, e logchain.Entry) error {
-	ctx, cancel := context.WithTimeout(ctx, shipTimeout)
-	defer cancel()
 	key := s.host + "/" + e.Name
 	sum, err := s.hashOf(ctx, key)
 	if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
@@ -169,7 +194,10 @@ func (s *shipper) shipManifest(ctx context.Context, m *logchain.Manifest, shippe
 	if head == s.told || !shipped && time.Since(s.toldTime) < manifestPause {
 		return nil
 	}
-	if err := s.upload(ctx, s.host+"/"+logchain.FileName, filepath.Join(s.cfg.LogDir, logchain.FileName)); err != nil {
+	err := s.watched(ctx, func(ctx context.Context) error {
+		return s.upload(ctx, s.host+"/"+logchain.FileName, filepath.Join(s.cfg.LogDir, logchain.FileName))
+	})
+	if err != nil {
 		return fmt.Errorf("cannot ship the manifest to --ship-to=%s: %w", s.cfg.ShipTo, err)
 	}
 	s.told, s.toldTime = head, time.Now()
@@ -215,6 +243,7 @@ func (s *shipper) hashOf(ctx context.Context, key string) (string, error) {
 func (s *shipper) beating(r io.Reader) io.Reader {
 	return readFunc(func(b []byte) (int, error) {
 		s.duty.beat()
+		s.still.Reset(s.stillAfter)
 		return r.Read(b)
 	})
 }

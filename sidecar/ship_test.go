@@ -3,10 +3,12 @@ package sidecar
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +60,40 @@ func hostname(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return host
+}
+
+// A store that takes a call and never answers does not hold the loop: it is told, and
+// what waits is shipped when the store is back.
+func TestSilentStoreHoldsNothingForGood(t *testing.T) {
+	backend := s3mem.New()
+	must(backend.CreateBucket("logs"))
+	real := gofakes3.New(backend).Server()
+	var awake atomic.Bool
+	end := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !awake.Load() {
+			<-end
+			return
+		}
+		real.ServeHTTP(w, req)
+	}))
+	t.Cleanup(server.Close)
+	defer close(end)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	cfg := testConfig(t.TempDir())
+	rotatedLogs(t, cfg.LogDir, 2)
+	cfg.ShipTo = "s3://logs?region=us-east-1&use_path_style=true&endpoint=" + server.URL
+	s, err := New(cfg, openLog(t, t.TempDir(), "sidecar"))
+	must(err)
+	s.ship.stillAfter = 3 * time.Second
+	must(s.Start())
+	t.Cleanup(func() { stop(t, s) })
+	within(t, time.Minute, "it is told", func() bool {
+		return strings.Contains(s.health.report(time.Now()).Duties["log_ship"].Error, "nothing moved for 3s")
+	})
+	awake.Store(true)
+	within(t, time.Minute, "both files are shipped", func() bool { return gauge(t, s, "semantic_log_files_shipped_total") == "2" })
 }
 
 // rotatedLogs makes rotated logs that nobody holds.

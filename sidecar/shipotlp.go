@@ -119,7 +119,7 @@ func (s *lineShipper) loop(ctx context.Context) {
 			break
 		}
 		s.duty.done(err)
-		if more && err == nil {
+		if more {
 			continue
 		}
 		if !s.duty.rest(ctx, s.rest(err)) {
@@ -127,27 +127,31 @@ func (s *lineShipper) loop(ctx context.Context) {
 		}
 	}
 	if s.cursor != nil {
-		if err := s.cursor.save(); err != nil {
+		if err := s.save(); err != nil {
 			s.log.Warn("lines that the receiver has taken will be sent again", zap.Error(err))
 		}
 	}
 }
 
-// rest is the time until the next pass: short when all was taken, longer from failure
-// to failure, and as long as the receiver asks for.
+// rest is the time until the next pass: short when all was taken or something of our own
+// disk failed, longer from failure to failure of the receiver, and as long as that asks for.
 func (s *lineShipper) rest(err error) time.Duration {
-	if err == nil {
+	if !errors.Is(err, errNotSent) {
 		s.pause = 0
 		return min(s.cfg.CheckInterval, time.Second)
 	}
 	s.pause = min(max(firstShipPause, 2*s.pause), maxShipPause)
 	if busy := (*otlplogs.BusyError)(nil); errors.As(err, &busy) {
-		return min(max(s.pause, busy.After), 10*maxShipPause)
+		return max(s.pause, busy.After)
 	}
 	return s.pause
 }
 
-// pass sends one batch of each log, and reports whether there may be more.
+// errNotSent marks what is of the receiver, or of the way to it.
+var errNotSent = errors.New("cannot send lines")
+
+// pass sends one batch of each log, and reports whether to go on at once. A log that
+// cannot be read does not hold up the others.
 func (s *lineShipper) pass(ctx context.Context) (more bool, err error) {
 	if ready, err := s.hold(); !ready {
 		return false, err
@@ -169,6 +173,7 @@ func (s *lineShipper) pass(ctx context.Context) (more bool, err error) {
 		}
 		errs = append(errs, err)
 	}
+	more = more && !errors.Is(errors.Join(errs...), errNotSent)
 	if !more {
 		if oldest == math.MaxInt64 {
 			oldest = 0
@@ -176,8 +181,7 @@ func (s *lineShipper) pass(ctx context.Context) (more bool, err error) {
 		s.oldest.Store(oldest)
 	}
 	if !more || time.Since(s.saved) > cursorPause {
-		errs = append(errs, s.cursor.save())
-		s.saved = time.Now()
+		errs = append(errs, s.save())
 	}
 	return more, errors.Join(errs...)
 }
@@ -197,17 +201,27 @@ func (s *lineShipper) hold() (bool, error) {
 		s.log.Error("all logs of the folder are sent again", zap.Error(err))
 	}
 	s.cursor, s.term = c, term
-	for log, at := range c.logs {
-		s.passed(log, at.After)
-	}
+	s.tellRetention()
 	return true, nil
 }
 
-// passed tells retention how far a log was sent.
-func (s *lineShipper) passed(log, after string) {
+// save puts the cursor onto the disk, and only then lets retention have what was taken:
+// a sidecar that is killed must find the file in which its cursor is. Where the disk does
+// not take it retention goes on, for it may be what makes room.
+func (s *lineShipper) save() error {
+	err := s.cursor.save()
+	s.saved = time.Now()
+	s.tellRetention()
+	return err
+}
+
+// tellRetention says how far each log was sent.
+func (s *lineShipper) tellRetention() {
 	s.mu.Lock()
-	s.after[log] = after
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	for log, at := range s.cursor.logs {
+		s.after[log] = at.After
+	}
 }
 
 // logs names the folder's logs, without those that copy error lines of others.
@@ -245,7 +259,6 @@ func (s *lineShipper) read(log string) (*batch, error) {
 	}
 	if len(lines) == 0 {
 		s.cursor.move(log, after)
-		s.passed(log, after.After)
 		return nil, nil
 	}
 	s.unsent[log] = &batch{lines: lines, after: after}
@@ -261,6 +274,7 @@ func (s *lineShipper) gap(was position, now string) {
 // refuses the good ones are found by halving: one bad line must not hold up the others.
 func (s *lineShipper) send(ctx context.Context, log string, b *batch) error {
 	from := otlplogs.Origin{Process: strings.TrimSuffix(log, logchain.ActiveSuffix), Host: s.host, Version: telemetry.ReadBuild().Version}
+	proved := false // that who refused the line takes calls
 	for size := len(b.lines); len(b.lines) > 0; {
 		s.duty.beat()
 		size = min(size, len(b.lines))
@@ -273,20 +287,26 @@ func (s *lineShipper) send(ctx context.Context, log string, b *batch) error {
 				s.log.Warn("the OTLP receiver did not take some lines", zap.String("file", log), zap.Int64("lines", rejected))
 			}
 		case !errors.Is(err, otlplogs.ErrRefused):
-			return fmt.Errorf("cannot send lines to --ship-otlp=%s: %w", s.cfg.ShipOTLP, err)
+			return fmt.Errorf("%w to --ship-otlp=%s: %w", errNotSent, s.cfg.ShipOTLP, err)
 		case size > 1:
 			size /= 2
+			continue
+		case !proved:
+			if s.client.Probe(ctx, from) != nil {
+				return fmt.Errorf("%w to --ship-otlp=%s: not even an empty call is taken there: %w", errNotSent, s.cfg.ShipOTLP, err)
+			}
+			proved = true // and the line is sent once more
 			continue
 		default:
 			s.lost.Inc()
 			s.log.Error("the OTLP receiver refuses a line; it is left out", zap.String("file", log), zap.Error(err))
 		}
+		proved = false
 		b.lines = b.lines[size:]
 		size = max(size, min(2*size, len(b.lines)))
 	}
 	delete(s.unsent, log)
 	s.cursor.move(log, b.after)
-	s.passed(log, b.after.After)
 	return nil
 }
 

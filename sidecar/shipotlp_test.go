@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,7 +81,20 @@ type receiver struct {
 	bodies []string
 }
 
+const receiverHeaders = "OTEL_EXPORTER_OTLP_LOGS_HEADERS"
+
 func newReceiver(t testing.TB) *receiver {
+	r := serveReceiver()
+	t.Cleanup(func() {
+		r.CloseClientConnections()
+		r.Close()
+	})
+	t.Setenv(receiverHeaders, "authorization=Bearer%20s%2Ct")
+	return r
+}
+
+// serveReceiver starts one that wants the header which newReceiver sets.
+func serveReceiver() *receiver {
 	r := &receiver{}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
@@ -89,9 +103,11 @@ func newReceiver(t testing.TB) *receiver {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		var bodies []string
-		for _, l := range export.ResourceLogs[0].ScopeLogs[0].LogRecords {
-			bodies = append(bodies, l.Body.GetStringValue())
+		var bodies []string // none of a call that only tries whether lines are taken
+		for _, resource := range export.ResourceLogs {
+			for _, l := range resource.ScopeLogs[0].LogRecords {
+				bodies = append(bodies, l.Body.GetStringValue())
+			}
 		}
 		if f := r.answer.Load(); f != nil && !(*f)(w, bodies) {
 			return
@@ -100,16 +116,16 @@ func newReceiver(t testing.TB) *receiver {
 		r.bodies = append(r.bodies, bodies...)
 		r.mu.Unlock()
 	}))
-	t.Cleanup(r.Close)
-	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "authorization=Bearer%20s%2Ct")
 	return r
 }
 
-func (r *receiver) taken() string {
+func (r *receiver) list() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return strings.Join(r.bodies, " ")
+	return slices.Clone(r.bodies)
 }
+
+func (r *receiver) taken() string { return strings.Join(r.list(), " ") }
 
 // A line that the receiver refuses is left out and counted, and holds up no other.
 func TestRefusedLineHoldsUpNoOther(t *testing.T) {

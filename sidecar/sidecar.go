@@ -10,7 +10,7 @@
 // Read: config, rulesconfig, rulesfollow, age, sidecar, duty, owner, ledger, names, due, rotate,
 // archive, seal, compress, errors, retain, buckets, ship, cursor, tail, shipotlp, rules, rulefile,
 // silence, alertlist, runbook,
-// values, sbom, drift, health, showpod, serve.
+// values, sbom, drift, health, showpod, serve, resident.
 package sidecar
 
 import (
@@ -199,6 +199,7 @@ func (s *Sidecar) Start() error {
 	if s.console != nil {
 		s.loops.Go(func() { s.console.Loop(ctx) })
 	}
+	s.loops.Go(func() { letGoOfStart(ctx, s.log.Zap()) })
 	s.onStop("loops", s.stopLoops)
 	s.log.Announce("sidecar started", zap.String("listen", tcp.Addr().String()), zap.String("log_dir", s.cfg.LogDir))
 	return nil

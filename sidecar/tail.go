@@ -50,12 +50,14 @@ func (t *tail) lines() (lines [][]byte, after position, err error) {
 				return nil, t.next, err
 			}
 		}
-		if err := t.fill(); err != nil {
-			t.close()
-			return nil, t.next, fmt.Errorf("cannot read %s: %w", t.log, err)
-		}
+		failed := t.fill()
 		if lines := t.cut(); len(lines) > 0 {
-			return lines, t.next, nil
+			return lines, t.next, nil // what came before a failure is good
+		}
+		if failed != nil {
+			name := t.f.Name()
+			t.close()
+			return nil, t.next, fmt.Errorf("cannot read %s: %w", name, failed)
 		}
 		if !t.whole {
 			if t.whole, err = t.finished(); err != nil || !t.whole {
@@ -77,12 +79,23 @@ func (t *tail) fill() error {
 		src = t.zst
 	}
 	t.have, t.used = copy(t.buf, t.buf[t.used:t.have]), 0
-	n, err := io.ReadFull(src, t.buf[t.have:])
+	n, err := readUpTo(src, t.buf[t.have:])
 	t.have += n
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	return err
+}
+
+// readUpTo reads until the buffer is full or the end comes, which is no error. Unlike
+// io.ReadFull's, an unexpected end that it returns is one: that of an archive cut short.
+func readUpTo(src io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = src.Read(buf[n:])
+		n += more
+	}
+	if err == io.EOF {
 		err = nil
 	}
-	return err
+	return n, err
 }
 
 // cut takes the whole lines out of the buffer. A line that fills it is given in pieces.
@@ -167,6 +180,9 @@ func (t *tail) open() (found bool, err error) {
 	if !found {
 		t.close()
 	}
+	if err != nil {
+		err = fmt.Errorf("cannot read %s: %w", one.path, err)
+	}
 	return found, err
 }
 
@@ -192,8 +208,8 @@ func (t *tail) resume() error {
 		src = t.zst
 	}
 	head := make([]byte, firstLine)
-	n, err := io.ReadFull(src, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	n, err := readUpTo(src, head)
+	if err != nil {
 		return err
 	}
 	first := head[:n]

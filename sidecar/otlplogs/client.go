@@ -5,9 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,6 +27,8 @@ import (
 
 const (
 	callTimeout = 30 * time.Second
+	dialTimeout = 10 * time.Second
+	maxAfter    = 5 * time.Minute // that a receiver may have us wait
 	maxAnswer   = 1 << 20
 	defaultPath = "/v1/logs"
 	scope       = "github.com/semantic-pod/semantic"
@@ -43,6 +48,8 @@ func (e *BusyError) Error() string { return "the receiver answered " + e.Status 
 
 // Client sends to one receiver. One goroutine uses it.
 type Client struct {
+	Timeout time.Duration // for all of a call, to the last byte of its answer
+
 	url     string
 	headers http.Header
 	http    *http.Client
@@ -77,7 +84,7 @@ func New(address string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute}
+	transport := newTransport()
 	if _, file := variable("CERTIFICATE"); file != "" {
 		pem, err := os.ReadFile(file)
 		roots := x509.NewCertPool()
@@ -86,8 +93,25 @@ func New(address string) (*Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
-	return &Client{url: u.String(), headers: headers, http: &http.Client{Timeout: callTimeout, Transport: transport}}, nil
+	return &Client{Timeout: callTimeout, url: u.String(), headers: headers, http: &http.Client{Transport: transport, CheckRedirect: stay}}, nil
 }
+
+// newTransport has HTTP/1 alone, which gives a connection up with the call that was not
+// answered on it: one of HTTP/2 that died unnoticed would be used for many minutes.
+func newTransport() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, Protocols: protocols,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSHandshakeTimeout: dialTimeout,
+		MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: maxAnswer,
+	}
+}
+
+// stay follows no redirection: that would turn the call into a GET, whose answer says
+// nothing about the lines.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // variable reads a setting of logs, or of all signals.
 func variable(name string) (from, value string) {
@@ -126,6 +150,13 @@ type Origin struct {
 	Version string
 }
 
+// Probe sends no lines at all, which a receiver takes. Whoever refuses that too refuses
+// the call and not the lines in it: a wrong port, or a gateway before the receiver.
+func (c *Client) Probe(ctx context.Context, from Origin) error {
+	_, err := c.Send(ctx, from, nil)
+	return err
+}
+
 // Send sends lines, each with its line feed. It returns how many of them the receiver
 // says that it did not take although it took the rest.
 func (c *Client) Send(ctx context.Context, from Origin, lines [][]byte) (rejected int64, err error) {
@@ -133,6 +164,8 @@ func (c *Client) Send(ctx context.Context, from Origin, lines [][]byte) (rejecte
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
@@ -140,14 +173,24 @@ func (c *Client) Send(ctx context.Context, from Origin, lines [][]byte) (rejecte
 	req.Header = c.headers
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, err
+		c.http.CloseIdleConnections()
+		return 0, c.late(ctx, err)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, fmt.Errorf("cannot read the receiver's answer: %w", err)
+		return 0, fmt.Errorf("cannot read the receiver's answer %s: %w", resp.Status, c.late(ctx, err))
 	}
-	return judge(resp, answer)
+	rejected, err = judge(resp, answer)
+	return min(max(0, rejected), int64(len(lines))), err
+}
+
+// late names the deadline where that is what ended a call.
+func (c *Client) late(ctx context.Context, err error) error {
+	if ctx.Err() == context.DeadlineExceeded {
+		return fmt.Errorf("no whole answer within %s: %w", c.Timeout, err)
+	}
+	return err
 }
 
 // judge says what an answer means: OTLP names the ones after which to try again, and
@@ -156,18 +199,52 @@ func (c *Client) Send(ctx context.Context, from Origin, lines [][]byte) (rejecte
 func judge(resp *http.Response, answer []byte) (rejected int64, err error) {
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusAccepted, http.StatusNoContent:
-		var told collogspb.ExportLogsServiceResponse
-		if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/x-protobuf") && proto.Unmarshal(answer, &told) == nil {
-			return told.GetPartialSuccess().GetRejectedLogRecords(), nil
-		}
-		return 0, nil
+		return taken(resp, answer)
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return 0, fmt.Errorf("%w: it answered %s: %s", ErrRefused, resp.Status, printable(answer))
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-		return 0, &BusyError{Status: resp.Status, After: time.Duration(max(0, seconds)) * time.Second}
+		return 0, &BusyError{Status: resp.Status, After: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	}
 	return 0, fmt.Errorf("the receiver answered %s: %s", resp.Status, printable(answer))
+}
+
+// taken reads the answer to lines that were taken. What is no answer of OTLP, such as a
+// page of somebody else who has the port, takes nothing; some receivers answer nothing.
+func taken(resp *http.Response, answer []byte) (rejected int64, err error) {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case len(answer) == 0:
+		return 0, nil
+	case kind == "application/x-protobuf":
+		var told collogspb.ExportLogsServiceResponse
+		err = proto.Unmarshal(answer, &told)
+		rejected = told.GetPartialSuccess().GetRejectedLogRecords()
+	case kind == "application/json":
+		var told struct {
+			PartialSuccess struct {
+				RejectedLogRecords int64 `json:",string"`
+			}
+		}
+		err = json.Unmarshal(answer, &told)
+		rejected = told.PartialSuccess.RejectedLogRecords
+	default:
+		err = fmt.Errorf("it is of the type %q", kind)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the receiver answered %s with what is no answer of OTLP: %w", resp.Status, err)
+	}
+	return rejected, nil
+}
+
+// retryAfter reads the header's two forms, seconds and a date; 0 if it has neither.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.Atoi(header); err == nil {
+		return time.Duration(min(max(0, seconds), int(maxAfter/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(0, at.Sub(now)), maxAfter)
+	}
+	return 0
 }
 
 // printable is the beginning of an answer that may be protobuf.
@@ -185,6 +262,9 @@ func request(from Origin, lines [][]byte, now time.Time) *collogspb.ExportLogsSe
 	records := make([]*logspb.LogRecord, len(lines))
 	for i, line := range lines {
 		records[i] = record(line, now)
+	}
+	if len(lines) == 0 {
+		return &collogspb.ExportLogsServiceRequest{}
 	}
 	about := &resourcepb.Resource{}
 	for _, a := range [][2]string{
