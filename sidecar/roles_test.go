@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	case "ship on full disk":
 		playFullDiskShipping(args[1])
 	case "faults":
-		playFaults(args[1])
+		playFaults(args[1], args[2])
 	case "no room":
 		playNoRoom(args[1], args[2])
 	}

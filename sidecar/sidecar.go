@@ -199,7 +199,7 @@ func (s *Sidecar) Start() error {
 	if s.console != nil {
 		s.loops.Go(func() { s.console.Loop(ctx) })
 	}
-	s.loops.Go(func() { letGoOfStart(ctx, s.log.Zap()) })
+	s.loops.Go(func() { letGoLoop(ctx, s.log.Zap()) })
 	s.onStop("loops", s.stopLoops)
 	s.log.Announce("sidecar started", zap.String("listen", tcp.Addr().String()), zap.String("log_dir", s.cfg.LogDir))
 	return nil

@@ -17,6 +17,8 @@ func TestSoakNoAcknowledgedLineIsLostDoubledOrTorn(t *testing.T) {
 	t.Log(o)
 }
 
+func TestSoakNoPassingFileSystemErrorEndsIt(t *testing.T) { sweepFaults(t, 1) }
+
 func TestSoakCopyTruncateLosesLines(t *testing.T) {
 	o := runCopyTruncate(t, 100_000, 200)
 	t.Log(o)
