@@ -1,62 +1,29 @@
 #include "textflag.h"
 #include "macros_amd64.h"
-
-// The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[4], 80 out[4].
+#include "span_amd64.h"
 
 // func scoresAVX2(s *span)
 // For each block: sixteen tokens' keys (stored element by element) against four queries.
 TEXT ·scoresAVX2(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
+	OPEN
+	INPUTS
+	OUTPUTS
 
 block:
-	MOVLQSX (R14), SI
-	IMULQ 24(DI), SI
-	ADDQ 0(DI), SI
-	XORQ R13, R13
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	HALFBLOCK
+	CLEARALL
 
 element:
 	VCVTPH2PS (SI), Y8
 	VCVTPH2PS 16(SI), Y9
-	FMA2(AX, Y10, Y0, Y1)
-	FMA2(BX, Y11, Y2, Y3)
-	FMA2(CX, Y12, Y4, Y5)
-	FMA2(DX, Y13, Y6, Y7)
+	FMAS
 	ADDQ $32, SI
 	INCQ R13
 	CMPQ R13, 32(DI)
 	JLT element
 
-	VMOVUPS Y0, (R9)
-	VMOVUPS Y1, 32(R9)
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, (R11)
-	VMOVUPS Y5, 32(R11)
-	VMOVUPS Y6, (R12)
-	VMOVUPS Y7, 32(R12)
-	ADDQ $64, R9
-	ADDQ $64, R10
-	ADDQ $64, R11
-	ADDQ $64, R12
-	ADDQ $4, R14
+	STOREALL
+	NEXTOUTPUTS
 	DECQ R8
 	JNZ block
 	VZEROUPPER
@@ -65,29 +32,14 @@ element:
 // func valuesAVX2(s *span)
 // Sixteen elements of the weighted sum of all tokens' values, for four queries.
 TEXT ·valuesAVX2(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
+	OPEN
 	MOVQ 32(DI), R9
 	SHLQ $1, R9
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	INPUTS
+	CLEARALL
 
 block:
-	MOVLQSX (R14), SI
-	IMULQ 24(DI), SI
-	ADDQ 0(DI), SI
-	XORQ R13, R13
+	HALFBLOCK
 	MOVQ $16, R10
 	CMPQ R8, $1
 	JNE token
@@ -96,34 +48,17 @@ block:
 token:
 	VCVTPH2PS (SI), Y8
 	VCVTPH2PS 16(SI), Y9
-	FMA2(AX, Y10, Y0, Y1)
-	FMA2(BX, Y11, Y2, Y3)
-	FMA2(CX, Y12, Y4, Y5)
-	FMA2(DX, Y13, Y6, Y7)
+	FMAS
 	ADDQ R9, SI
 	INCQ R13
 	CMPQ R13, R10
 	JLT token
 
-	ADDQ $64, AX
-	ADDQ $64, BX
-	ADDQ $64, CX
-	ADDQ $64, DX
-	ADDQ $4, R14
+	NEXTINPUTS
 	DECQ R8
 	JNZ block
 
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
-	VMOVUPS Y0, (R9)
-	VMOVUPS Y1, 32(R9)
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, (R11)
-	VMOVUPS Y5, 32(R11)
-	VMOVUPS Y6, (R12)
-	VMOVUPS Y7, 32(R12)
+	OUTPUTS
+	STOREALL
 	VZEROUPPER
 	RET

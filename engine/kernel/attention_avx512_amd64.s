@@ -1,8 +1,7 @@
 #include "textflag.h"
+#include "span_amd64.h"
 
 // Attention with AVX-512: like that with AVX2, one register for sixteen tokens or elements.
-// The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[4], 80 out[4],
-// 112 scales, 120 scaleStep.
 
 #define CLEAR4 \
 	VPXORD Z0, Z0, Z0; \
@@ -24,23 +23,12 @@
 
 // func scoresAVX512(s *span)
 TEXT ·scoresAVX512(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
+	OPEN
+	INPUTS
+	OUTPUTS
 
 block:
-	MOVLQSX (R14), SI
-	IMULQ 24(DI), SI
-	ADDQ 0(DI), SI
-	XORQ R13, R13
+	HALFBLOCK
 	CLEAR4
 
 element: // sixteen of them: heads have multiples of that
@@ -82,11 +70,7 @@ element: // sixteen of them: heads have multiples of that
 	JLT element
 
 	STORE4
-	ADDQ $64, R9
-	ADDQ $64, R10
-	ADDQ $64, R11
-	ADDQ $64, R12
-	ADDQ $4, R14
+	NEXTOUTPUTS
 	DECQ R8
 	JNZ block
 	VZEROUPPER
@@ -94,22 +78,14 @@ element: // sixteen of them: heads have multiples of that
 
 // func valuesAVX512(s *span)
 TEXT ·valuesAVX512(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
+	OPEN
 	MOVQ 32(DI), R9
 	SHLQ $1, R9
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
+	INPUTS
 	CLEAR4
 
 block:
-	MOVLQSX (R14), SI
-	IMULQ 24(DI), SI
-	ADDQ 0(DI), SI
-	XORQ R13, R13
+	HALFBLOCK
 	MOVQ $16, R10
 	CMPQ R8, $1
 	JNE token
@@ -123,18 +99,11 @@ token:
 	CMPQ R13, R10
 	JLT token
 
-	ADDQ $64, AX
-	ADDQ $64, BX
-	ADDQ $64, CX
-	ADDQ $64, DX
-	ADDQ $4, R14
+	NEXTINPUTS
 	DECQ R8
 	JNZ block
 
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
+	OUTPUTS
 	STORE4
 	VZEROUPPER
 	RET
@@ -147,25 +116,12 @@ token:
 
 // func scoresQ8AVX512(s *span)
 TEXT ·scoresQ8AVX512(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
+	OPEN
+	INPUTS
+	OUTPUTS
 
 block:
-	MOVLQSX (R14), R15
-	IMULQ 24(DI), R15
-	MOVQ 0(DI), SI
-	ADDQ R15, SI
-	ADDQ 112(DI), R15
-	XORQ R13, R13
+	BYTEBLOCK
 	CLEAR4
 
 scales:
@@ -197,11 +153,7 @@ elements:
 	JLT scales
 
 	STORE4
-	ADDQ $64, R9
-	ADDQ $64, R10
-	ADDQ $64, R11
-	ADDQ $64, R12
-	ADDQ $4, R14
+	NEXTOUTPUTS
 	DECQ R8
 	JNZ block
 	VZEROUPPER
@@ -209,24 +161,14 @@ elements:
 
 // func valuesQ8AVX512(s *span)
 TEXT ·valuesQ8AVX512(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
+	OPEN
 	MOVQ 32(DI), R9
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
+	INPUTS
 	MOVQ 120(DI), R11
 	CLEAR4
 
 block:
-	MOVLQSX (R14), R15
-	IMULQ 24(DI), R15
-	MOVQ 0(DI), SI
-	ADDQ R15, SI
-	ADDQ 112(DI), R15
-	XORQ R13, R13
+	BYTEBLOCK
 	MOVQ $16, R10
 	CMPQ R8, $1
 	JNE token
@@ -243,18 +185,11 @@ token:
 	CMPQ R13, R10
 	JLT token
 
-	ADDQ $64, AX
-	ADDQ $64, BX
-	ADDQ $64, CX
-	ADDQ $64, DX
-	ADDQ $4, R14
+	NEXTINPUTS
 	DECQ R8
 	JNZ block
 
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
+	OUTPUTS
 	STORE4
 	VZEROUPPER
 	RET

@@ -1,9 +1,8 @@
 #include "textflag.h"
 #include "macros_amd64.h"
+#include "span_amd64.h"
 
 // Attention about keys and values of bytes, with AVX2.
-// The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[4], 80 out[4],
-// 112 scales, 120 scaleStep.
 
 // BYTES loads sixteen bytes, times the scales in Y14 and Y15.
 #define BYTES \
@@ -16,33 +15,13 @@
 
 // func scoresQ8AVX2(s *span)
 TEXT ·scoresQ8AVX2(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
+	OPEN
+	INPUTS
+	OUTPUTS
 
 block:
-	MOVLQSX (R14), R15
-	IMULQ 24(DI), R15
-	MOVQ 0(DI), SI
-	ADDQ R15, SI
-	ADDQ 112(DI), R15
-	XORQ R13, R13
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	BYTEBLOCK
+	CLEARALL
 
 scales:
 	VCVTPH2PS (R15), Y14
@@ -51,10 +30,7 @@ scales:
 
 element:
 	BYTES
-	FMA2(AX, Y10, Y0, Y1)
-	FMA2(BX, Y11, Y2, Y3)
-	FMA2(CX, Y12, Y4, Y5)
-	FMA2(DX, Y13, Y6, Y7)
+	FMAS
 	ADDQ $16, SI
 	INCQ R13
 	TESTQ $31, R13
@@ -62,19 +38,8 @@ element:
 	CMPQ R13, 32(DI)
 	JLT scales
 
-	VMOVUPS Y0, (R9)
-	VMOVUPS Y1, 32(R9)
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, (R11)
-	VMOVUPS Y5, 32(R11)
-	VMOVUPS Y6, (R12)
-	VMOVUPS Y7, 32(R12)
-	ADDQ $64, R9
-	ADDQ $64, R10
-	ADDQ $64, R11
-	ADDQ $64, R12
-	ADDQ $4, R14
+	STOREALL
+	NEXTOUTPUTS
 	DECQ R8
 	JNZ block
 	VZEROUPPER
@@ -82,31 +47,14 @@ element:
 
 // func valuesQ8AVX2(s *span)
 TEXT ·valuesQ8AVX2(SB), NOSPLIT, $0-8
-	MOVQ s+0(FP), DI
-	MOVQ 8(DI), R14
-	MOVQ 16(DI), R8
+	OPEN
 	MOVQ 32(DI), R9
-	MOVQ 48(DI), AX
-	MOVQ 56(DI), BX
-	MOVQ 64(DI), CX
-	MOVQ 72(DI), DX
+	INPUTS
 	MOVQ 120(DI), R11
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	VXORPS Y4, Y4, Y4
-	VXORPS Y5, Y5, Y5
-	VXORPS Y6, Y6, Y6
-	VXORPS Y7, Y7, Y7
+	CLEARALL
 
 block:
-	MOVLQSX (R14), R15
-	IMULQ 24(DI), R15
-	MOVQ 0(DI), SI
-	ADDQ R15, SI
-	ADDQ 112(DI), R15
-	XORQ R13, R13
+	BYTEBLOCK
 	MOVQ $16, R10
 	CMPQ R8, $1
 	JNE token
@@ -117,35 +65,18 @@ token:
 	VCVTPH2PS X14, Y14
 	VMOVAPS Y14, Y15
 	BYTES
-	FMA2(AX, Y10, Y0, Y1)
-	FMA2(BX, Y11, Y2, Y3)
-	FMA2(CX, Y12, Y4, Y5)
-	FMA2(DX, Y13, Y6, Y7)
+	FMAS
 	ADDQ R9, SI
 	ADDQ R11, R15
 	INCQ R13
 	CMPQ R13, R10
 	JLT token
 
-	ADDQ $64, AX
-	ADDQ $64, BX
-	ADDQ $64, CX
-	ADDQ $64, DX
-	ADDQ $4, R14
+	NEXTINPUTS
 	DECQ R8
 	JNZ block
 
-	MOVQ 80(DI), R9
-	MOVQ 88(DI), R10
-	MOVQ 96(DI), R11
-	MOVQ 104(DI), R12
-	VMOVUPS Y0, (R9)
-	VMOVUPS Y1, 32(R9)
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, (R11)
-	VMOVUPS Y5, 32(R11)
-	VMOVUPS Y6, (R12)
-	VMOVUPS Y7, 32(R12)
+	OUTPUTS
+	STOREALL
 	VZEROUPPER
 	RET

@@ -1,6 +1,6 @@
 // Words of the kernels with AVX-512 VNNI. By convention: DI the tile, SI the weights, R8 panels that
 // are left, R13 blocks that are left, R14 where in the results the panel's are; AX BX CX DX R9 R10 R11
-// R12 the activations of eight columns, Z0 to Z7 their results, Z8 to Z15 their integer sums.
+// R12 the activations of eight columns, Z0 to Z7 their results, Z8 to Z15 and Z16 to Z23 their integer sums.
 // The tile's fields: 0 w, 8 panels, 16 blocks, 24 add, 32 out[16], 160 x[16].
 
 #define START \
@@ -45,65 +45,39 @@
 	MOVQ 208(DI), R11; \
 	MOVQ 216(DI), R12
 
-// ZERO clears their results.
-#define ZERO1 \
-	VPXORD Z0, Z0, Z0
+// EACH has something done for so many columns, by a macro that gets: a number of the caller's, the
+// column's activations, its two integer sums (a kernel that needs one leaves the second) and its result.
+#define EACH1(DO, n) \
+	DO(n, AX, Z8, Z16, Z0)
 
-#define ZERO2 \
-	ZERO1; \
-	VPXORD Z1, Z1, Z1
+#define EACH2(DO, n) \
+	EACH1(DO, n); \
+	DO(n, BX, Z9, Z17, Z1)
 
-#define ZERO4 \
-	ZERO2; \
-	VPXORD Z2, Z2, Z2; \
-	VPXORD Z3, Z3, Z3
+#define EACH4(DO, n) \
+	EACH2(DO, n); \
+	DO(n, CX, Z10, Z18, Z2); \
+	DO(n, DX, Z11, Z19, Z3)
 
-#define ZERO8 \
-	ZERO4; \
-	VPXORD Z4, Z4, Z4; \
-	VPXORD Z5, Z5, Z5; \
-	VPXORD Z6, Z6, Z6; \
-	VPXORD Z7, Z7, Z7
+#define EACH8(DO, n) \
+	EACH4(DO, n); \
+	DO(n, R9, Z12, Z20, Z4); \
+	DO(n, R10, Z13, Z21, Z5); \
+	DO(n, R11, Z14, Z22, Z6); \
+	DO(n, R12, Z15, Z23, Z7)
 
-// SUMS clears their sums.
-#define SUMS1 \
-	VPXORD Z8, Z8, Z8
+// ZERO, SUM and LOW clear a result and its sums; ADVANCE goes n bytes on to the next block.
+#define ZERO(n, x, sum, low, result) \
+	VPXORD result, result, result
 
-#define SUMS2 \
-	SUMS1; \
-	VPXORD Z9, Z9, Z9
+#define SUM(n, x, sum, low, result) \
+	VPXORD sum, sum, sum
 
-#define SUMS4 \
-	SUMS2; \
-	VPXORD Z10, Z10, Z10; \
-	VPXORD Z11, Z11, Z11
+#define LOW(n, x, sum, low, result) \
+	VPXORD low, low, low
 
-#define SUMS8 \
-	SUMS4; \
-	VPXORD Z12, Z12, Z12; \
-	VPXORD Z13, Z13, Z13; \
-	VPXORD Z14, Z14, Z14; \
-	VPXORD Z15, Z15, Z15
-
-// ADVANCE goes to their next block.
-#define ADVANCE1(step) \
-	ADDQ $step, AX
-
-#define ADVANCE2(step) \
-	ADVANCE1(step); \
-	ADDQ $step, BX
-
-#define ADVANCE4(step) \
-	ADVANCE2(step); \
-	ADDQ $step, CX; \
-	ADDQ $step, DX
-
-#define ADVANCE8(step) \
-	ADVANCE4(step); \
-	ADDQ $step, R9; \
-	ADDQ $step, R10; \
-	ADDQ $step, R11; \
-	ADDQ $step, R12
+#define ADVANCE(n, x, sum, low, result) \
+	ADDQ $n, x
 
 // ADDS sets the mask of the lanes to which what is there is added: all or none. All columns are added
 // before any is stored, since the last one may stand there several times.
@@ -178,3 +152,27 @@
 	ADDS; \
 	ADD8; \
 	PUT8
+
+// MUL multiplies panels with so many columns: BLOCK, of STEP bytes of weights and MOVE of activations,
+// for all blocks of each. BYTES are what Z31 holds sixty-four of.
+#define MUL(BYTES, AHEAD, BLOCK, STEP, MOVE, COLUMNS, EACH, STORE) \
+	START; \
+	MOVL $BYTES, R13; \
+	VPBROADCASTD R13, Z31; \
+panel: \
+	COLUMNS; \
+	EACH(ZERO, 0); \
+	MOVQ 16(DI), R13; \
+block: \
+	AHEAD; \
+	BLOCK(EACH); \
+	ADDQ $STEP, SI; \
+	EACH(ADVANCE, MOVE); \
+	DECQ R13; \
+	JNZ block; \
+	STORE; \
+	ADDQ $64, R14; \
+	DECQ R8; \
+	JNZ panel; \
+	VZEROUPPER; \
+	RET
