@@ -130,6 +130,10 @@ bench-engine: build test-setup ## Measure the engine by turns with llama.cpp int
 		-out bench/engine.json Q4_1=models/smollm2-135m-instruct-q4_1.gguf Q8_0=models/smollm2-135m-instruct-q8_0.gguf
 	$(BENCH_ENGINE)/bin/python bench/engine/plot.py bench/engine.json bench/engine.png
 
+.PHONY: bench-crowd
+bench-crowd: build model ## Measure a long prompt beside 16 chats, and 256 chats in 2 GiB, into bench/crowd.json (CGROUP=folder bounds the memory)
+	go run ./bench/crowd -bin $(BIN) -out bench/crowd.json -cgroup "$(CGROUP)" $(ARGS)
+
 bench-observability: build test-setup ## Measure what metrics, log and traces cost into bench/observability.json and .png
 	go build -o .tools/bench-observability-run ./bench/observability
 	.tools/bench-observability-run -bin $(BIN) -out bench/observability.json $(ARGS)

@@ -42,7 +42,7 @@ func TestSettingThatIsWrongEndsTheStartAndNamesItsPlace(t *testing.T) {
 		"world without keys": {args: []string{"--host", "0.0.0.0", "--allow-remote"}, says: []string{"--allow-remote", "--insecure-no-auth"}},
 		"port out of range":  {args: []string{"--port", "70000"}, says: []string{"--port=70000"}},
 		"rotation too small": {args: []string{"--log-rotate-bytes", "0"}, says: []string{"--log-rotate-bytes"}},
-		"batch and step":     {args: []string{"--max-batch", "64", "--step-tokens", "64"}, says: []string{"--step-tokens=64", "--max-batch=64"}},
+		"batch and step":     {args: []string{"--max-batch", "0", "--step-tokens", "0"}, says: []string{"--step-tokens=0", "--max-batch=0"}},
 		"log level":          {args: []string{"--log-level", "loud"}, says: []string{"--log-level", "loud"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -29,7 +29,7 @@ type Config struct {
 
 	QueueDepth       int `name:"queue-depth" default:"256" placeholder:"N" help:"Requests that may wait; the next one is refused with 503."`
 	MaxBatch         int `name:"max-batch" default:"64" placeholder:"N" help:"Requests that run at once."`
-	StepTokens       int `name:"step-tokens" default:"128" placeholder:"TOKENS" help:"Tokens that one step computes: one for each running request, the rest for prompts. More is faster for long prompts and less even for running answers."`
+	StepTokens       int `name:"step-tokens" default:"128" placeholder:"TOKENS" help:"Most tokens of prompts that one step reads, beside one token for each running request. More is faster for long prompts, and lets a short one wait longer for them."`
 	DefaultMaxTokens int `name:"default-max-tokens" default:"1024" placeholder:"TOKENS" help:"Most tokens of an answer whose request sets no bound."`
 
 	CacheDir     string        `name:"cache-dir" placeholder:"DIR" help:"Folder of the agents on disk; by default agents below --data-dir."`
@@ -65,7 +65,7 @@ func (c *Config) Validate() error {
 	check(c.KVMemory < 0, "--kv-memory=%s must not be negative", c.KVMemory)
 	check(c.QueueDepth < 1, "--queue-depth=%d must be at least 1", c.QueueDepth)
 	check(c.MaxBatch < 1, "--max-batch=%d must be at least 1", c.MaxBatch)
-	check(c.StepTokens <= c.MaxBatch, "--step-tokens=%d must be above --max-batch=%d, or prompts would wait while that many requests run", c.StepTokens, c.MaxBatch)
+	check(c.StepTokens < 1, "--step-tokens=%d must be at least 1", c.StepTokens)
 	check(c.DefaultMaxTokens < 1, "--default-max-tokens=%d must be at least 1", c.DefaultMaxTokens)
 	check(c.PersistTimeout <= 0, "--persist-timeout=%s must be above 0", c.PersistTimeout)
 	check(c.SwapPatience < 0, "--swap-patience=%s must not be negative", c.SwapPatience)

@@ -113,7 +113,7 @@ func TestContradictoryConfigurationIsRefusedByName(t *testing.T) {
 	for flag, change := range map[string]func(*Config){
 		"--queue-depth=0":        func(c *Config) { c.QueueDepth = 0 },
 		"--max-batch=0":          func(c *Config) { c.MaxBatch = 0 },
-		"--step-tokens=8":        func(c *Config) { c.StepTokens = 8 },
+		"--step-tokens=0":        func(c *Config) { c.StepTokens = 0 },
 		"--threads=-1":           func(c *Config) { c.Threads = -1 },
 		"--context=-1":           func(c *Config) { c.Context = -1 },
 		"--kv-memory=-1":         func(c *Config) { c.KVMemory = -1 },

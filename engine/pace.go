@@ -3,15 +3,17 @@ package engine
 import "time"
 
 // pace is what the loop knows of how long its steps take. By it a step takes in no more of a prompt
-// than costs as much time as the answers that it carries on: a long prompt at most doubles the time
-// between two tokens of those who are being answered.
+// than costs readShare times as much time as the answers that it carries on, so that a long prompt does not
+// double the time between two tokens of those who are being answered.
 type pace struct {
 	answers []float64 // seconds of a step that carries on so many answers and reads nothing, smoothed; 0 if unknown
 	token   float64   // seconds that a token of a prompt adds to a step, smoothed
 }
 
-// leastChunk is how many tokens of prompts a step reads at least, so that they come to an end.
-const leastChunk = 8
+const (
+	readShare  = 0.8 // the rest of the double is for steps that take longer than was foreseen
+	leastChunk = 4   // tokens of prompts that a step reads at least, so that they come to an end
+)
 
 func newPace(maxBatch int) pace { return pace{answers: make([]float64, maxBatch+1)} }
 
@@ -41,7 +43,7 @@ func (p *pace) chunk(answers, room int) int {
 	}
 	most := answers // until it is known what takes how long
 	if p.answers[answers] > 0 && p.token > 0 {
-		most = int(min(p.answers[answers]/p.token, float64(room)))
+		most = int(min(readShare*p.answers[answers]/p.token, float64(room)))
 	}
 	return min(max(most, leastChunk), room)
 }

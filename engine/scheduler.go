@@ -31,7 +31,7 @@ type scheduler struct {
 	words      vocabulary
 	vocabulary int // logits of a token
 	maxBatch   int
-	stepTokens int
+	stepTokens int // of prompts that a step reads
 	queueDepth int
 	cacheTTL   time.Duration
 	disk       *warm // nil without --cache-dir
@@ -75,7 +75,7 @@ func (s *scheduler) prepare() {
 	s.wake = make(chan struct{}, 1)
 	s.turns, s.agents = map[agentName][]*sequence{}, newAgents()
 	s.stopping = make(chan struct{})
-	s.rows, s.pace = make([]model.Row, 0, s.stepTokens), newPace(s.maxBatch)
+	s.rows, s.pace = make([]model.Row, 0, s.maxBatch+s.stepTokens), newPace(s.maxBatch)
 	s.ended = make(chan struct{})
 }
 

@@ -88,7 +88,7 @@ func (s *scheduler) plan(now time.Time) (decoding int) {
 			s.prefills = append(s.prefills, seq)
 		}
 	}
-	s.share(s.pace.chunk(decoding, s.stepTokens-decoding))
+	s.share(s.pace.chunk(decoding, s.stepTokens))
 	s.rows = s.rows[:0]
 	for _, seq := range s.running {
 		if seq.chunk == 0 {
