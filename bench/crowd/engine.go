@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -109,22 +108,26 @@ func (e *engine) metric(name string) (sum float64, err error) {
 	return sum, nil
 }
 
-// loaded returns the fields of the log line by which the engine tells what it loaded.
-func (e *engine) loaded() (line struct {
+// loaded is the log line by which an engine tells what it loaded.
+type loaded struct {
 	Weights float64 `json:"weight_bytes"`
 	KV      float64 `json:"kv_bytes"`
-}, err error) {
-	f, err := os.Open(filepath.Join(e.dir, "logs", "engine.log"))
-	if err != nil {
-		return line, err
-	}
-	defer f.Close()
-	for scan := bufio.NewScanner(f); scan.Scan(); {
-		if bytes.Contains(scan.Bytes(), []byte(`"model loaded"`)) {
-			return line, json.Unmarshal(scan.Bytes(), &line)
+}
+
+// loaded waits for that line, which is written a moment after the engine is ready.
+func (e *engine) loaded() (l loaded, err error) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		log, err := os.ReadFile(filepath.Join(e.dir, "logs", "engine.log"))
+		if err != nil {
+			return l, err
+		}
+		for line := range bytes.Lines(log) {
+			if bytes.Contains(line, []byte(`"model loaded"`)) && bytes.HasSuffix(line, []byte("\n")) {
+				return l, json.Unmarshal(line, &l)
+			}
 		}
 	}
-	return line, errors.New("the engine's log does not tell what was loaded")
+	return l, errors.New("the engine's log does not tell what was loaded")
 }
 
 func (e *engine) stop() error {
