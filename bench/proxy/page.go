@@ -81,8 +81,7 @@ func cell(rounds []float64, decimals int) string {
 // machine says where and when the figures were taken.
 func (r *results) machine() string {
 	m := &r.Machine
-	return fmt.Sprintf("%d rounds on an %s with %d cores, %s, %s; load averages before the run %s.\n",
-		len(r.Cases["small-64"]["semantic"]["cpu_us"]), m.CPU, m.Cores, m.Go, m.Date, m.LoadAverage)
+	return fmt.Sprintf("An %s with %d cores, %s, %s; load averages before the last run %s.\n", m.CPU, m.Cores, m.Go, m.Date, m.LoadAverage)
 }
 
 // aims says of each aim whether it is reached.
