@@ -115,14 +115,14 @@ func TestAdminTakesThePodOutOfTheLoadBalancerAndBack(t *testing.T) {
 	if r := h.ask(get("/health/ready")); r.status != 503 || !strings.Contains(r.body, "shutting_down") {
 		t.Errorf("ready: %d %s", r.status, r.body)
 	}
-	if r := h.ask(post("{}")); r.status != 200 || r.close {
-		t.Errorf("a request that comes all the same: %d", r.status)
+	if r := h.ask(post("{}")); r.status != 200 || !r.close {
+		t.Errorf("a request that comes all the same: %d, closing %v", r.status, r.close)
 	}
 	if r := h.ask(order("DELETE", "/admin/drain", "", bearer(adminKey))); r.body != `{"draining":false,"in_flight":0}` {
 		t.Errorf("%d %s", r.status, r.body)
 	}
-	if r := h.ask(get("/health/ready")); r.status != 200 {
-		t.Errorf("ready: %d %s", r.status, r.body)
+	if r := h.ask(get("/health/ready")); r.status != 200 || r.close {
+		t.Errorf("ready: %d %s, closing %v", r.status, r.body, r.close)
 	}
 }
 

@@ -57,6 +57,7 @@ type Config struct {
 	RequestTimeout    time.Duration `name:"request-timeout" default:"10m" help:"Time for a whole request with the engine; more gets 504."`
 
 	DrainDelay   time.Duration `name:"drain-delay" default:"2s" help:"Time between saying not ready and refusing connections, for load balancers to notice."`
+	DrainQuiet   time.Duration `name:"drain-quiet" default:"6s" help:"Time for which nothing must have come on a kept connection before a drain closes it; no longer than --drain-timeout, and none with --drain-delay=0. More than clients keep an idle one (OpenAI's SDK for Python 5s, Node 4s), so that none sends into a connection that is being closed."`
 	DrainTimeout time.Duration `name:"drain-timeout" default:"30s" help:"Time that running requests get to end when the proxy stops."`
 
 	ReadyOnPressure bool          `name:"ready-on-pressure" default:"true" negatable:"" help:"Say not ready while the KV pool is nearly exhausted."`
@@ -69,6 +70,15 @@ type Config struct {
 	Settings         string `kong:"-"` // as --print-config prints them, secrets masked: told on the socket
 	Restarts         *int   `kong:"-"` // how often a supervisor started this process again; nil without one
 	Unobserved       bool   `kong:"-"` // no request is counted, traced or logged: to measure what that costs
+}
+
+// quiet is --drain-quiet as it holds: who lets nobody notice the drain does not wait for
+// clients either.
+func (c *Config) quiet() time.Duration {
+	if c.DrainDelay == 0 {
+		return 0
+	}
+	return c.DrainQuiet
 }
 
 // Validate says which setting is wrong, and why.
@@ -135,6 +145,7 @@ func (c *Config) validateTimes() error {
 		{"request-timeout", c.RequestTimeout, time.Millisecond},
 		{"stall-after", c.StallAfter, time.Millisecond},
 		{"drain-delay", c.DrainDelay, 0},
+		{"drain-quiet", c.DrainQuiet, 0},
 		{"drain-timeout", c.DrainTimeout, 0},
 	} {
 		if d.value < d.least {

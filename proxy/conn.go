@@ -17,6 +17,7 @@ import (
 	"github.com/semantic-pod/semantic/connwatch"
 	"github.com/semantic-pod/semantic/proxy/keys"
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
 )
 
 // phase is where a client connection is.
@@ -48,6 +49,7 @@ type conn struct {
 	headBy      time.Time // when the header that it began with must have come; zero if none did
 	counted     bool      // for --max-connections-per-address
 	phase       atomic.Int32
+	quiet       atomic.Int64 // since when no request is under way, in ns; of no meaning while one is
 	closed      sync.Once
 	linger      bool // the client may still be sending what nobody reads
 	more        bool // the next write is followed by another at once
@@ -71,6 +73,7 @@ type conn struct {
 
 func newConn(p *Proxy, tcp *net.TCPConn, scrapes bool) *conn {
 	c := &conn{Conn: tcp, p: p, tcp: tcp, scrapes: scrapes}
+	c.quiet.Store(time.Now().UnixNano())
 	if remote, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		c.addr = remote.AddrPort().Addr().Unmap()
 		c.client = c.addr.String()
@@ -102,6 +105,7 @@ func connState(nc net.Conn, state fasthttp.ConnState) {
 		c.reads = 0
 		c.line = lineCheck{}
 		c.readBy(c.now.Add(c.p.cfg.IdleTimeout))
+		c.quiet.Store(c.now.UnixNano())
 		c.phase.CompareAndSwap(int32(active), int32(idle))
 	}
 }
@@ -278,13 +282,36 @@ func (c *conn) readOn() bool {
 	return c.cause == "" && c.reading.again() && c.Conn.SetReadDeadline(c.reading.set) == nil
 }
 
-// closeIdle closes the connection unless a request is under way, and reports
-// whether it is closed.
-func (c *conn) closeIdle() bool {
-	if c.phase.CompareAndSwap(int32(idle), int32(closing)) || c.phase.CompareAndSwap(int32(fresh), int32(closing)) {
+// closeIdle closes the connection unless a request is under way or something has come
+// since then, and reports whether it is closed.
+func (c *conn) closeIdle(since time.Time) bool {
+	if now := phase(c.phase.Load()); now == active || now != closing && c.quiet.Load() > since.UnixNano() {
+		return false
+	}
+	if !c.onLane((*guest).endIdle, func() {}) && !c.unread() && c.startClosing() {
 		c.hangUp()
 	}
 	return phase(c.phase.Load()) == closing
+}
+
+// startClosing reports that no request is under way, and that none may start.
+func (c *conn) startClosing() bool {
+	return c.phase.CompareAndSwap(int32(idle), int32(closing)) || c.phase.CompareAndSwap(int32(fresh), int32(closing))
+}
+
+// unread reports whether the client has sent what nobody has read yet: closing the
+// connection now would be a reset, in place of the answer.
+func (c *conn) unread() bool {
+	raw, err := c.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	_ = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return n > 0
 }
 
 // hangUp closes the connection whatever is under way. Its goroutine sees that and

@@ -45,7 +45,7 @@ func (p *Proxy) respond(x *exchange) {
 	if x.conn.lane == nil {
 		x.giveHeaders()
 	}
-	if p.lastWords.Load() {
+	if p.health.leaving() { // so that who keeps a connection opens the next one to another pod
 		x.ctx.SetConnectionClose()
 	}
 }

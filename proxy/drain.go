@@ -16,10 +16,11 @@ const (
 	farewell = time.Second
 )
 
-// Stop drains and ends the proxy. Readiness turns first; after --drain-delay no
-// more connections are taken; what runs may run to its end for --drain-timeout;
-// the rest ends with an error that says so. When ctx ends the waits do too, but
-// nothing else is left out. All goroutines have ended when Stop returns.
+// Stop drains and ends the proxy. Readiness turns first, and every answer from then on
+// ends its connection; after --drain-delay no more connections are taken; what runs may
+// run to its end for --drain-timeout; the rest ends with an error that says so. When ctx
+// ends the waits do too, but nothing else is left out. All goroutines have ended when
+// Stop returns.
 func (p *Proxy) Stop(ctx context.Context) error {
 	err := errors.New("the proxy is already stopping")
 	p.stopped.Do(func() { err = p.stop(ctx) })
@@ -32,11 +33,13 @@ func (p *Proxy) stop(ctx context.Context) error {
 	p.health.drain()
 	tick(ctx, p.cfg.DrainDelay)
 
-	p.lastWords.Store(true)
+	p.takeWaiting()
 	err := closeListener(p.public)
-	if !p.waitForConnections(ctx, p.cfg.DrainTimeout) {
-		p.log.Zap().Warn("requests did not end within the drain: raise --drain-timeout",
-			zap.Duration("timeout", p.cfg.DrainTimeout), zap.Int64("in_flight", p.meters.inFlight.Load()))
+	if !p.waitForConnections(ctx, p.cfg.DrainTimeout) { // those that only wait for a request are no loss
+		if n := p.meters.inFlight.Load(); n > 0 {
+			p.log.Zap().Warn("requests did not end within the drain: raise --drain-timeout",
+				zap.Duration("timeout", p.cfg.DrainTimeout), zap.Int64("in_flight", n))
+		}
 		p.conns.each(p.cutShort)
 		p.waitForConnections(context.WithoutCancel(ctx), farewell)
 	}
@@ -61,15 +64,17 @@ func (p *Proxy) endServing() error {
 	return err
 }
 
-// waitForConnections closes idle connections until none of a client is left, and
-// reports whether that came to be in time.
+// waitForConnections closes connections that have been quiet long enough until none of a
+// client is left, and reports whether that came to be in time. The client of one that
+// was just used may be about to ask again, and could not know that nobody reads.
 func (p *Proxy) waitForConnections(ctx context.Context, timeout time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		busy := 0
+		since := time.Now().Add(-p.cfg.quiet())
 		p.conns.each(func(c *conn) {
-			if !c.closeIdle() && !c.scrapes {
+			if !c.closeIdle(since) && !c.scrapes {
 				busy++
 			}
 		})

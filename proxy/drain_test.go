@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,63 @@ func TestAnswersDuringADrainSayClose(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
+}
+
+// A client that keeps its connection is sent elsewhere by the first answer after the
+// drain's begin; one that had its connection open and was about to ask is heard, though
+// the door is closed.
+func TestDrainLosesNoRequestOnAKeptConnection(t *testing.T) {
+	for name, request := range map[string]string{
+		"loop":      post(`{}`),
+		"goroutine": post(`{}`, "TE: trailers"), // which a loop hands over
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, ok, func(c *Config) { c.DrainDelay, c.DrainQuiet, c.DrainTimeout = time.Second, 2*time.Second, patience })
+			used, quiet := h.dial(), h.dial()
+			for _, c := range []*client{used, quiet} {
+				c.send(request)
+				if got := c.read(); got.status != 200 || got.close {
+					t.Fatalf("before the drain: %+v", got)
+				}
+			}
+			result := h.stopping(context.Background())
+			h.waitReady(reasonShuttingDown)
+			used.send(request)
+			if got := used.read(); got.status != 200 || !got.close {
+				t.Errorf("an answer within the delay: %+v", got)
+			}
+			fresh := dialLast(t, h)
+			h.eventually("refused connections", func() bool { return refusesConnections(h.addr) })
+			fresh.send(request)
+			if got := fresh.read(); got.status != 200 || !got.close {
+				t.Errorf("a client that was about to ask got %+v", got)
+			}
+			if _, err := quiet.in.ReadByte(); err != io.EOF {
+				t.Errorf("the idle connection ended with %v", err)
+			}
+			if err := <-result; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// dialLast connects again and again until connections are refused, and returns the last
+// that was taken.
+func dialLast(t *testing.T, h *harness) *client {
+	t.Helper()
+	last := h.dial()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		tcp, err := net.Dial("tcp", h.addr)
+		if err != nil {
+			return last
+		}
+		last.Close()
+		tcp.SetDeadline(time.Now().Add(patience))
+		last = &client{t, tcp, bufio.NewReader(tcp)}
+	}
+	t.Fatal("connections go on being taken")
+	return nil
 }
 
 // What does not end in time is told so, whatever it is.

@@ -133,7 +133,9 @@ func (g *guest) timeUp() {
 		return
 	}
 	switch g.state {
-	case resting, writing:
+	case resting:
+		g.endIdle()
+	case writing:
 		g.end()
 	case reading:
 		g.handOver(g.in) // which says that it came too slowly
@@ -329,6 +331,17 @@ func (g *guest) end() {
 	p := g.loop.p
 	p.conns.remove(g.conn)
 	p.conns.serving.Done()
+}
+
+// endIdle closes the connection unless a request is under way, or has just come.
+func (g *guest) endIdle() {
+	if g.state == resting {
+		g.readable = true
+		g.read()
+	}
+	if g.state == resting && g.conn.startClosing() {
+		g.end()
+	}
 }
 
 // abort closes the connection in the midst of what is under way.

@@ -120,6 +120,7 @@ func (h *health) stepAside(aside bool) {
 func (h *health) engineUp() bool          { return h.view.Load().up }
 func (h *health) refusal() *api.Error     { return h.view.Load().refusal }
 func (h *health) current() (v *view)      { return h.view.Load() }
+func (h *health) leaving() bool           { return h.view.Load().reason == reasonShuttingDown }
 func (h *health) engine() api.EngineState { h.mu.Lock(); defer h.mu.Unlock(); return h.state }
 
 // publish works out the answers. The caller holds mu, except in newHealth.

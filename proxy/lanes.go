@@ -52,9 +52,21 @@ func (p *Proxy) ring(ln *net.TCPListener) error {
 	for _, l := range p.lanes {
 		d := &doorbell{loop: l, raw: raw}
 		d.rest.ring = d.listen
+		p.bells = append(p.bells, d)
 		l.post(d.listen)
 	}
 	return nil
+}
+
+// takeWaiting accepts the connections that the kernel has taken and no loop yet: with
+// the listener they would be reset.
+func (p *Proxy) takeWaiting() {
+	for _, d := range p.bells {
+		done := make(chan struct{})
+		if d.loop.post(func() { defer close(done); d.happened(0) }) {
+			<-done
+		}
+	}
 }
 
 func (d *doorbell) listen() {
@@ -122,6 +134,7 @@ func (p *Proxy) welcome(fd int, from unix.Sockaddr, l *loop) {
 	c.client = c.addr.String()
 	c.counted = !contains(p.addresses.trusted, c.addr)
 	c.lane = &guest{loop: l, conn: c, fd: fd}
+	c.quiet.Store(time.Now().UnixNano())
 	if over := p.conns.add(c); over != "" {
 		if tcp, err := ownConnection(fd); err == nil {
 			p.refuseConnection(tcp, over)

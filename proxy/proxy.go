@@ -41,6 +41,7 @@ type Proxy struct {
 	watcher *connwatch.Watcher
 	conns   registry
 	lanes   []*loop // that serve what is usual; none with TLS
+	bells   []*doorbell
 
 	server    *fasthttp.Server
 	pipeline  handler // of a request that was read whole
@@ -56,7 +57,6 @@ type Proxy struct {
 
 	public, scrapes net.Listener // scrapes is nil without --metrics-listen
 	farewells       atomic.Int64 // refused connections that are still listened to
-	lastWords       atomic.Bool  // answers say Connection: close
 
 	loops, accepting sync.WaitGroup
 	stopping         context.CancelFunc

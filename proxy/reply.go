@@ -46,11 +46,13 @@ func (g *guest) forgetExchange() {
 func (g *guest) rest() {
 	c := g.conn
 	g.state = resting
+	now := time.Now()
+	c.quiet.Store(now.UnixNano())
 	if g.closes || c.detach() != "" || !c.phase.CompareAndSwap(int32(active), int32(idle)) {
 		g.finishUp()
 		return
 	}
-	g.by(time.Now().Add(g.loop.p.cfg.IdleTimeout))
+	g.by(now.Add(g.loop.p.cfg.IdleTimeout))
 	g.read()
 }
 
