@@ -22,6 +22,7 @@ type Config struct {
 	RotateBytes    config.Size   `name:"log-rotate-bytes" default:"100MiB" help:"Size at which a log file is rotated, in bytes." placeholder:"SIZE"`
 	RotateAge      Age           `name:"log-rotate-age" default:"0" help:"Age of its first line at which a log file is rotated, such as 36h or 1d; 0: none." placeholder:"AGE"`
 	RotateSchedule string        `name:"log-rotate-schedule" help:"Times at which log files are rotated, in cron's syntax and UTC, such as '0 0 * * *' or @daily." placeholder:"CRON"`
+	RotateOnStop   bool          `name:"log-rotate-on-stop" help:"Rotate, archive and ship the pod's last lines when the sidecar stops, its own among them: for volumes that end with the pod."`
 	Keep           int           `name:"log-keep" default:"10" help:"Rotated files to keep of each log." placeholder:"COUNT"`
 	MaxAge         Age           `name:"log-max-age" default:"0" help:"Age at which rotated files are removed, such as 30d; 0: none." placeholder:"AGE"`
 	MaxBytes       config.Size   `name:"log-max-bytes" default:"0" help:"Bytes of all log files beyond which the oldest rotated ones are removed; 0: no bound." placeholder:"SIZE"`

@@ -10,7 +10,7 @@
 // Read: config, rulesconfig, rulesfollow, age, sidecar, duty, owner, ledger, names, due, rotate,
 // archive, seal, compress, errors, retain, buckets, ship, cursor, tail, shipotlp, rules, rulefile,
 // silence, alertlist, runbook,
-// values, sbom, drift, health, showpod, serve, resident.
+// values, sbom, drift, health, showpod, serve, resident, conclude.
 package sidecar
 
 import (

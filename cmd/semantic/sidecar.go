@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,9 +40,21 @@ func (c *sidecarCmd) Run(w *world) error {
 		return err
 	}
 	c.Sidecar.Settings = told
-	return runProcess("sidecar", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
+	err = runProcess("sidecar", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
 		return sidecar.New(*c.Sidecar.config(), log)
 	})
+	return errors.Join(err, c.conclude(w))
+}
+
+// conclude does what is left to do for the logs when our own is closed.
+func (c *sidecarCmd) conclude(w *world) error {
+	log, err := telemetry.OpenLog(telemetry.LogConfig{Process: "sidecar", Level: c.Shared.LogLevel, Format: c.Shared.LogFormat, Stderr: w.stderr})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), c.Shared.StopTimeout)
+	defer cancel()
+	return errors.Join(sidecar.Conclude(ctx, *c.Sidecar.config(), log), log.Close())
 }
 
 // defaultProxyURL is where a proxy is that nobody put elsewhere.

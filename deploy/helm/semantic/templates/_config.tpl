@@ -5,6 +5,7 @@
   "log-dir" "/logs" "socket-dir" "/run/semantic" "log-format" "json"
   "host" "0.0.0.0" "port" 8000 "allow-remote" true
   "sidecar-listen" ":8002" "external-url" (include "semantic.externalURL" .) "dashboard-url" $v.dashboardURL
+  "log-rotate-on-stop" true
   "drain-delay" (printf "%vs" $v.stop.drainDelay) "drain-timeout" (printf "%vs" $v.stop.drainTimeout)
   "persist-timeout" (printf "%vs" $v.stop.persistTimeout) "stop-timeout" (printf "%vs" (include "semantic.stopTimeout" .)) }}
 {{- if $v.keys.secret }}{{ $_ := set $c "key-file" "/etc/semantic/keys/keys.yaml" }}{{ else }}{{ $_ := set $c "insecure-no-auth" true }}{{ end }}
