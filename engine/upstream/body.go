@@ -61,7 +61,7 @@ func (c *Call) body(t target) (path string, body []byte, err *api.Error) {
 	}
 	if r.Messages != nil {
 		b["messages"] = turns(r.Messages)
-		putTools(b, r)
+		putTools(b, r, t.kind)
 		if r.Logprobs {
 			b["logprobs"], b["top_logprobs"] = true, r.TopLogprobs
 		}
@@ -170,24 +170,29 @@ func turns(messages []dialect.Message) []fields {
 	return out
 }
 
-// putTools puts what an answer may and must call.
-func putTools(b fields, r *dialect.Request) {
+// putTools puts what an answer may and must call. llama.cpp's server takes no name that
+// must be called: it gets that tool alone, and has to call one.
+func putTools(b fields, r *dialect.Request, kind Kind) {
 	if len(r.Tools) == 0 {
 		return
 	}
-	tools := make([]fields, len(r.Tools))
-	for i, t := range r.Tools {
+	alone := kind == LlamaCPP && r.ToolUse.Name != ""
+	var tools []fields
+	for _, t := range r.Tools {
+		if alone && t.Name != r.ToolUse.Name {
+			continue
+		}
 		f := fields{"name": t.Name, "description": t.Description}
 		if t.Parameters != nil {
 			f["parameters"] = json.RawMessage(t.Parameters.Raw())
 		}
-		tools[i] = fields{"type": "function", "function": f}
+		tools = append(tools, fields{"type": "function", "function": f})
 	}
 	b["tools"], b["tool_choice"] = tools, "auto"
 	switch {
-	case r.ToolUse.Name != "":
+	case r.ToolUse.Name != "" && !alone:
 		b["tool_choice"] = fields{"type": "function", "function": fields{"name": r.ToolUse.Name}}
-	case r.ToolUse.Must:
+	case r.ToolUse.Must || alone:
 		b["tool_choice"] = "required"
 	}
 	if r.ToolUse.Once {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -66,6 +67,22 @@ func TestEveryParameterReachesTheUpstream(t *testing.T) {
 	_, llama := asked(t, LlamaCPP, r)
 	if seed, _ := llama["seed"].(float64); seed < 0 || seed >= 1<<32-1 {
 		t.Errorf("llama.cpp's seed is %v", llama["seed"])
+	}
+}
+
+// llama.cpp's server takes the name of a tool that must be called for "auto".
+func TestToolThatIsNamedIsTheOnlyOneThatLlamaCPPIsOffered(t *testing.T) {
+	r := mustRead(t, openai.Chat, `{"model":"default","tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}],
+		"tool_choice":{"type":"function","function":{"name":"g"}},"messages":[{"role":"user","content":"u"}]}`)
+	for kind, want := range map[Kind]string{
+		LlamaCPP: `"required" 1`,
+		VLLM:     `{"function":{"name":"g"},"type":"function"} 2`,
+	} {
+		_, b := asked(t, kind, r)
+		choice, _ := json.Marshal(b["tool_choice"])
+		if got := fmt.Sprintf("%s %d", choice, len(b["tools"].([]any))); got != want {
+			t.Errorf("%s: %s, want %s", kind, got, want)
+		}
 	}
 }
 
