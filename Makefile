@@ -162,6 +162,12 @@ chaos: build model ## Kill and pause the engine at random under load (CHAOS=5m);
 
 CHAOS := 5m
 
+.PHONY: drill
+drill: build model ## Restart pods DRILL times (100) in turn under the SDK's load, then kill their processes; e2e has short forms
+	go test -count=1 -timeout 60m -run '^(TestRollingRestartsLoseNothing|TestCrashesAreToldAndMended)$$' ./e2e -v -args -drill $(DRILL) -crash-drill 2m
+
+DRILL := 100
+
 bench-proxy: build ## Compare the proxy with nginx, HAProxy, Caddy and ReverseProxy into bench/ (ARGS=-smoke: briefly)
 	bench/proxy/run.sh $(ARGS)
 

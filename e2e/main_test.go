@@ -75,7 +75,7 @@ func missing() error {
 			return fmt.Errorf("%w; run: %s", err, need.target)
 		}
 	}
-	for _, tool := range []string{"bash", "curl", "node", "promtool", "prometheus", "prometheus-alertmanager", "amtool"} {
+	for _, tool := range []string{"bash", "curl", "node", "promtool", "prometheus", "prometheus-alertmanager", "amtool", "haproxy", "redis-server"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w; run: make test-setup", err)
 		}

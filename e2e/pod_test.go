@@ -19,6 +19,7 @@ type settings struct {
 	args      []string
 	env       []string
 	dir       string   // "" makes a new one
+	port      int      // 0 takes a free one
 	upstreams []string // that compute instead of the model
 }
 
@@ -71,9 +72,12 @@ func launchPod(s settings) (*pod, error) {
 		}
 		p.dir, p.ownsDir = dir, true
 	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
+	port := s.port
+	if port == 0 {
+		var err error
+		if port, err = freePort(); err != nil {
+			return nil, err
+		}
 	}
 	sidecar, err := freePort()
 	if err != nil {
@@ -82,7 +86,7 @@ func launchPod(s settings) (*pod, error) {
 	p.port, p.url, p.sidecar = port, "http://"+address(port), "http://"+address(sidecar)
 	args := []string{
 		"serve", "--data-dir", p.dir, "--port", strconv.Itoa(port), "--sidecar-listen", address(sidecar),
-		"--drain-delay", "50ms",
+		"--drain-delay", "50ms", "--drain-quiet", "50ms",
 	}
 	if s.upstreams == nil {
 		args = append(args, "--model", model, "--kv-memory", "512MiB")

@@ -12,8 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -27,9 +30,8 @@ type pod struct {
 	logs, data          string // volumes
 }
 
-func newPod(t *testing.T) *pod {
+func newPod(t *testing.T, port int, more ...string) *pod {
 	t.Helper()
-	port := freePort(t)
 	name := fmt.Sprintf("semantic-test-%d", port)
 	p := &pod{name: name + "-pod-0", url: fmt.Sprintf("http://127.0.0.1:%d", port), logs: name + "-logs", data: name + "-data"}
 	for _, volume := range []string{p.logs, p.data} {
@@ -43,12 +45,12 @@ func newPod(t *testing.T) *pod {
 	}
 	chart := "../../deploy/helm/semantic"
 	repository, tag, _ := strings.Cut(image, ":")
-	text, err := output(exec.Command("../../.tools/helm", "template", name, chart, "--values", chart+"/values-dev.yaml",
+	text, err := output(exec.Command("../../.tools/helm", append([]string{"template", name, chart, "--values", chart + "/values-dev.yaml",
 		"--show-only", "templates/config.yaml", "--show-only", "templates/workload.yaml",
-		"--set", "nativeSidecars=false", "--set", "image.repository="+repository, "--set", "image.tag="+tag, "--set", "model.hostPath="+models,
-		"--set", fmt.Sprintf("hostPorts.ip=127.0.0.1,hostPorts.http=%d", port), "--set", "stop.drainTimeout=120",
-		"--set", "persistence.data.existingClaim="+p.data, "--set", "persistence.logs.existingClaim="+p.logs,
-		"--set-string", "config.log-rotate-bytes=4KiB"))
+		"--set", "nativeSidecars=false", "--set", "image.repository=" + repository, "--set", "image.tag=" + tag, "--set", "model.hostPath=" + models,
+		// podman publishes a port without a hostPort at its own number, which one pod can have.
+		"--set", fmt.Sprintf("hostPorts.ip=127.0.0.1,hostPorts.http=%d,hostPorts.sidecar=%d", port, freePort(t)),
+		"--set", "persistence.data.existingClaim=" + p.data, "--set", "persistence.logs.existingClaim=" + p.logs}, more...)...))
 	if err != nil {
 		t.Fatalf("%v; if helm is missing, run: make test-setup", err)
 	}
@@ -178,7 +180,7 @@ func (p *pod) answer(t *testing.T, agent string, messages ...message) (text stri
 // TestPodOfContainers leads one pod through what befalls it: a killed engine, a stop
 // under load, a new start on the same volumes.
 func TestPodOfContainers(t *testing.T) {
-	p := newPod(t)
+	p := newPod(t, freePort(t), "--set", "stop.drainTimeout=120", "--set-string", "config.log-rotate-bytes=4KiB")
 	p.play(t)
 	question := message{"role": "user", "content": "Name the capital of Italy."}
 	if text, _ := p.answer(t, "", question); !strings.Contains(text, "Rome") {
@@ -198,9 +200,7 @@ func TestPodOfContainers(t *testing.T) {
 	}
 	p.stopUnderStreams(t, 10, p.termAtOnce)
 	for _, c := range []string{"proxy", "engine", "sidecar"} {
-		await(t, c+"'s new start", func() bool {
-			return podman(t, "inspect", "--format", "{{.RestartCount}} {{.State.Running}}", p.name+"-"+c) == "1 true"
-		})
+		p.awaitRestart(t, c, 1)
 		if out, err := output(exec.Command("sh", "-c", `exec podman logs "$0" 2>&1`, p.name+"-"+c)); err != nil || strings.Contains(out, "process failed") {
 			t.Errorf("%s did not end well: %v\n%s", c, err, out)
 		}
@@ -209,28 +209,51 @@ func TestPodOfContainers(t *testing.T) {
 	p.stop(t)
 }
 
-// killedEngine: the proxy refuses politely until the engine is back.
+// killedEngine: the proxy refuses politely until the engine is back, which podman sees to.
+// It takes longer to start a container than to ask.
 func (p *pod) killedEngine(t *testing.T, question message) {
 	t.Helper()
-	engine := p.name + "-engine"
-	podman(t, "kill", "--signal", "KILL", engine)
-	refused := p.ask(t, "", false, 1, question)
-	body, _ := io.ReadAll(refused.Body)
-	refused.Body.Close()
-	switch refused.StatusCode {
-	case http.StatusServiceUnavailable:
-		if refused.Header.Get("Retry-After") == "" || !bytes.Contains(body, []byte(`"error"`)) {
-			t.Errorf("refused with %v %s", refused.Header, body)
+	p.kill(t, "engine")
+	await(t, "polite refusal", func() bool {
+		refused := p.ask(t, "", false, 1, question)
+		defer refused.Body.Close()
+		body, err := io.ReadAll(refused.Body)
+		switch refused.StatusCode {
+		case http.StatusServiceUnavailable:
+			if refused.Header.Get("Retry-After") == "" || !bytes.Contains(body, []byte(`"error"`)) {
+				t.Errorf("refused with %v %s", refused.Header, body)
+			}
+			return true
+		case http.StatusBadGateway: // the proxy has not missed the engine yet
+			return false
 		}
-	case http.StatusOK: // podman had it back before we asked
-	default:
-		t.Errorf("without an engine: %d %s", refused.StatusCode, body)
-	}
-	if podman(t, "inspect", "--format", "{{.State.Running}}", engine) != "true" {
-		podman(t, "start", engine)
-	}
+		t.Fatalf("without an engine: %d %s %v", refused.StatusCode, body, err)
+		return false
+	})
+	p.awaitRestart(t, "engine", 1)
 	p.awaitStatus(t, http.StatusOK)
 	p.answer(t, "", question)
+}
+
+// kill ends a container's process from outside: a container that "podman kill" ended is
+// not started again.
+func (p *pod) kill(t *testing.T, container string) {
+	t.Helper()
+	pid, err := strconv.Atoi(podman(t, "inspect", "--format", "{{.State.Pid}}", p.name+"-"+container))
+	if err != nil || pid <= 1 {
+		t.Fatalf("%s runs as %d, %v", container, pid, err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitRestart waits until podman has started a container that often again.
+func (p *pod) awaitRestart(t *testing.T, container string, times int) {
+	t.Helper()
+	await(t, container+"'s new start", func() bool {
+		return podman(t, "inspect", "--format", "{{.RestartCount}} {{.State.Running}}", p.name+"-"+container) == fmt.Sprintf("%d true", times)
+	})
 }
 
 // stopUnderStreams stops the pod when all streams have begun, and returns their ids.
@@ -286,9 +309,21 @@ func (p *pod) provenLogs(t *testing.T, ids []string) {
 		t.Errorf("the manifest: %v", err)
 	}
 	t.Logf("%s", strings.TrimSpace(verified))
-	archived, err := filepath.Glob(filepath.Join(logs, "proxy*.zst"))
-	if err != nil || len(archived) == 0 {
-		t.Errorf("no log of the proxy was rotated: %v", err)
+	// To the last line: nothing is left in a file that the manifest does not list.
+	if rest, err := filepath.Glob(filepath.Join(logs, "*.log")); err != nil || len(rest) > 0 {
+		t.Errorf("not rotated at the end: %q, %v", rest, err)
+	}
+	for process, last := range map[string]string{"proxy": "proxy stopped", "engine": "engine stopped", "sidecar": "sidecar stopped"} {
+		archived, err := filepath.Glob(filepath.Join(logs, process+".log.*.zst"))
+		if err != nil || len(archived) == 0 {
+			t.Errorf("no log of the %s was rotated: %v", process, err)
+			continue
+		}
+		slices.Sort(archived)
+		text, err := output(exec.Command("zstd", "-dcq", archived[len(archived)-1]))
+		if err != nil || !strings.Contains(text[strings.LastIndexByte(strings.TrimSpace(text), '\n')+1:], last) {
+			t.Errorf("%s does not end with %q: %v\n%s", archived[len(archived)-1], last, err, text)
+		}
 	}
 	for _, id := range ids {
 		out, err := output(exec.Command("../../bin/semantic", "logs", "--log-dir", logs, "--request-id", id))

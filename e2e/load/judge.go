@@ -1,0 +1,109 @@
+package load
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Ends is how the pods say that each request ended: its finish class, by its id, once
+// for each line that they wrote.
+type Ends map[string][]string
+
+// Verdict is what came of a drill.
+type Verdict struct {
+	Requests int
+	Streams  int
+	Classes  map[string]int // what clients saw, by a word for it
+	Faults   []string       // what must not be
+}
+
+func (v *Verdict) fault(o Outcome, ends []string, why string) {
+	v.Faults = append(v.Faults, fmt.Sprintf("%s: %+v; the logs say %v", why, o, ends))
+}
+
+// String says it in a line.
+func (v *Verdict) String() string {
+	var classes []string
+	for _, c := range slices.Sorted(maps.Keys(v.Classes)) {
+		classes = append(classes, fmt.Sprintf("%d %s", v.Classes[c], c))
+	}
+	return fmt.Sprintf("%d requests, of them %d streams: %s; %d faults", v.Requests, v.Streams, strings.Join(classes, ", "), len(v.Faults))
+}
+
+// JudgeRolling holds every request of a drill in which pods were only ever stopped in
+// order: it was answered, or it had begun and was told that its time was up.
+func JudgeRolling(outcomes []Outcome, ends Ends) *Verdict {
+	return judge(outcomes, ends, func(o Outcome, said string) string {
+		switch {
+		case o.Done && o.Fault == "" && o.Code == "" && good(said):
+			return "answered"
+		case !o.Done && o.Code == "shutting_down" && said == "drained" && (o.Begun || o.Status == 503):
+			return "drained"
+		}
+		return ""
+	})
+}
+
+// Kill is a process that was killed, at a time in seconds since 1970.
+type Kill struct {
+	Process string
+	At      float64
+}
+
+// killSlack is for how long after a proxy was killed its address may be dead, in seconds:
+// the supervisor's pause, which doubles from 0.1 s to 10 s.
+const killSlack = 15
+
+// JudgeCrashes holds every request of a drill in which processes were killed: a stream
+// that began tells its end, unless the proxy itself died; what had not begun is refused
+// politely, or lost with a proxy.
+func JudgeCrashes(outcomes []Outcome, ends Ends, kills []Kill) *Verdict {
+	return judge(outcomes, ends, func(o Outcome, said string) string {
+		switch {
+		case o.Done && o.Fault == "" && o.Code == "" && good(said):
+			return "answered"
+		case o.Code == "engine_died" && said == "engine_died" && !o.Done:
+			return "told that the engine died"
+		case !o.Begun && o.Status == 503 && said == "shed":
+			return "refused for now"
+		case !o.Done && (said == "" || said == "client_gone") && diedDuring(o, kills):
+			return "lost with a proxy"
+		}
+		return ""
+	})
+}
+
+func diedDuring(o Outcome, kills []Kill) bool {
+	return slices.ContainsFunc(kills, func(k Kill) bool {
+		return k.Process == "proxy" && k.At <= o.To && k.At >= o.From-killSlack
+	})
+}
+
+func good(finish string) bool {
+	return slices.Contains([]string{"stop", "length", "ok"}, finish)
+}
+
+// judge names what became of each request by one of the ways that are right.
+func judge(outcomes []Outcome, ends Ends, right func(o Outcome, said string) string) *Verdict {
+	v := &Verdict{Classes: map[string]int{}}
+	for _, o := range outcomes {
+		v.Requests++
+		if o.Streams() && o.Begun {
+			v.Streams++
+		}
+		said := ends[o.ID]
+		if len(said) > 1 {
+			v.fault(o, said, "more than one line of the log")
+			continue
+		}
+		class := right(o, strings.Join(said, ""))
+		if class == "" {
+			v.fault(o, said, "no right end")
+			continue
+		}
+		v.Classes[class]++
+	}
+	return v
+}
