@@ -3,12 +3,15 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +176,43 @@ func TestTheRingHoldsTheLastHour(t *testing.T) {
 	text := string(r.appendJSON(nil))
 	if !strings.HasPrefix(text, "[[5,6,") || !strings.Contains(text, "],[5,6,7,") || !strings.Contains(text, "[null,null,") {
 		t.Errorf("%.100s", text)
+	}
+}
+
+func TestTheNewestLinesOfALogComeFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.log")
+	for _, n := range []int{0, 1, 3, 5000, 60000} {
+		var text strings.Builder
+		var want []string
+		for i := range n {
+			line := fmt.Sprintf("line %d %s", i, strings.Repeat("x", i%300))
+			text.WriteString(line + "\n")
+			want = append(want, line)
+		}
+		slices.Reverse(want)
+		if err := os.WriteFile(path, []byte(text.String()+"torn"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		if err := newestLines(path, func(line []byte) bool { got = append(got, string(line)); return true }); err != nil {
+			t.Fatal(err)
+		}
+		if got[0] != "torn" {
+			t.Fatalf("of %d lines the newest is %q", n, got[0])
+		}
+		got = got[1:]
+		if whole := text.Len()+len("torn") <= maxTail; whole && len(got) != len(want) || len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
+			t.Errorf("of %d lines %d came", n, len(got))
+		} else if !whole && len(strings.Join(got, "\n")) < maxTail-2*tailPiece {
+			t.Errorf("of a large log only %d lines came", len(got))
+		}
+		calls := 0
+		if err := newestLines(path, func([]byte) bool { calls++; return calls < 2 }); err != nil || calls > 2 {
+			t.Errorf("after enough it was called %d times, %v", calls, err)
+		}
+	}
+	if err := newestLines(path+"none", nil); !os.IsNotExist(err) {
+		t.Errorf("a log that is not there: %v", err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -19,6 +18,7 @@ const (
 	storyTimeout = 9 * time.Second
 	maxLines     = 500
 	maxTail      = 4 << 20 // bytes of the proxy's log in which recent requests are looked for
+	tailPiece    = 64 << 10
 	maxRequests  = 50
 	around       = 15 * time.Second
 )
@@ -62,40 +62,61 @@ func (c *Console) requests(w http.ResponseWriter, r *http.Request) {
 		}
 		from, to = time.UnixMilli(ms).Add(-around), time.UnixMilli(ms).Add(around)
 	}
-	tail, err := readTail(filepath.Join(c.cfg.LogDir, "proxy.log"))
-	if err != nil && !os.IsNotExist(err) {
-		refuse(w, http.StatusInternalServerError, err.Error())
-		return
-	}
 	found := []json.RawMessage{}
-	for _, line := range bytes.Split(tail, []byte("\n")) {
+	err := newestLines(filepath.Join(c.cfg.LogDir, "proxy.log"), func(line []byte) (more bool) {
 		var l struct {
 			TS  time.Time
 			Msg string
 		}
-		if bytes.Contains(line, []byte(`"msg":"request"`)) && json.Unmarshal(line, &l) == nil && l.Msg == "request" && l.TS.After(from) && l.TS.Before(to) {
-			found = append(found, json.RawMessage(line))
+		if !bytes.Contains(line, []byte(`"msg":"request"`)) || json.Unmarshal(line, &l) != nil || l.Msg != "request" {
+			return true
 		}
+		if l.TS.After(from) && l.TS.Before(to) {
+			found = append(found, bytes.Clone(line))
+		}
+		return len(found) < maxRequests && l.TS.After(from.Add(-around)) // lines are in the order of time, or nearly so
+	})
+	if err != nil && !os.IsNotExist(err) {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
 	}
-	slices.Reverse(found)
-	answer(w, map[string]any{"requests": found[:min(len(found), maxRequests)]})
+	answer(w, map[string]any{"requests": found})
 }
 
-// readTail returns the last whole lines of a file.
-func readTail(path string) ([]byte, error) {
+// newestLines gives the lines at a file's end, the newest first, until give wants no more. It holds
+// a piece of the file at a time, since many pages may ask at once.
+func newestLines(path string, give func(line []byte) (more bool)) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	at := max(0, size-maxTail)
-	text, err := io.ReadAll(io.NewSectionReader(f, at, size-at))
-	if at > 0 {
-		_, text, _ = bytes.Cut(text, []byte("\n"))
+	var buf, rest []byte // rest is the end of a line whose beginning lies before
+	for end := size; end > max(0, size-maxTail); {
+		at := max(0, end-tailPiece)
+		buf = append(buf[:0], make([]byte, end-at)...)
+		if _, err := f.ReadAt(buf, at); err != nil {
+			return err
+		}
+		buf, end = append(buf, rest...), at
+		for {
+			i := bytes.LastIndexByte(buf, '\n')
+			if i < 0 {
+				break
+			}
+			if !give(buf[i+1:]) {
+				return nil
+			}
+			buf = buf[:i]
+		}
+		rest = append(rest[:0], buf...)
 	}
-	return text, err
+	if size <= maxTail {
+		give(rest)
+	}
+	return nil
 }
