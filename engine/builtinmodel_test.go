@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,9 +10,13 @@ import (
 )
 
 // TestTheBuiltInModelPassesItsExam asks the questions that its corpus never held, phrased from
-// other templates, and the rest of the world: nine in ten answers must be right to the letter.
+// other templates: nine in ten answers must be right to the letter. Of the rest of the world it is
+// asked what was written beside its corpus, and what was written before and never looked at.
 func TestTheBuiltInModelPassesItsExam(t *testing.T) {
-	const share = 0.9
+	const (
+		share = 0.9 // of questions on the pod
+		world = 0.8 // of the rest of the world, of either kind: what it reaches, and not what it should
+	)
 	if len(builtin.File) > 4<<20 {
 		t.Errorf("the model has %d bytes; 4 MiB are allowed", len(builtin.File))
 	}
@@ -29,7 +32,6 @@ func TestTheBuiltInModelPassesItsExam(t *testing.T) {
 	cfg.Model, cfg.ModelName = builtin.Name, ""
 	e := startEngine(t, cfg)
 	right, asked := map[string]int{}, map[string]int{}
-	all := 0
 	for _, q := range exam {
 		body, err := json.Marshal(map[string]any{
 			"model": builtin.Name, "temperature": 0, "max_tokens": 128,
@@ -39,18 +41,28 @@ func TestTheBuiltInModelPassesItsExam(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := e.post(chatPath, string(body)).text(t)
-		asked[q.Kind]++
-		if strings.TrimSpace(got) == q.Answer {
-			right[q.Kind]++
-			all++
-		} else if testing.Verbose() {
+		kinds := []string{q.Kind}
+		if q.Kind != "world" && q.Kind != "blind" {
+			kinds = append(kinds, "pod")
+		}
+		ok := strings.TrimSpace(got) == q.Answer
+		for _, kind := range kinds {
+			asked[kind]++
+			if ok {
+				right[kind]++
+			}
+		}
+		// What it says to the blind ones nobody looks at, so that they stay blind.
+		if !ok && testing.Verbose() && q.Kind != "blind" {
 			t.Logf("%s %q: %q", q.Kind, q.Question, got)
 		}
 	}
 	for kind, n := range asked {
 		t.Logf("%s: %d of %d", kind, right[kind], n)
 	}
-	if got := float64(all) / float64(len(exam)); got < share {
-		t.Errorf("%.1f %% of %d answers are right, less than %.0f %%: %s", 100*got, len(exam), 100*share, fmt.Sprint(right))
+	for kind, least := range map[string]float64{"pod": share, "world": world, "blind": world} {
+		if got := float64(right[kind]) / float64(max(1, asked[kind])); got < least {
+			t.Errorf("%s: %.1f %% of %d answers are right, less than %.0f %%", kind, 100*got, asked[kind], 100*least)
+		}
 	}
 }

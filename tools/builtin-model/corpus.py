@@ -60,7 +60,16 @@ sort way word words name detail details bit lot people person friend boss team c
 morning night week minute moment time meeting chat mail phone screen page book paper list question answer help please kindly thanks
 curious wonder wondering confused lost sure clear unclear simple exactly briefly quickly finally actually basically simply""".split()
 MADE_UP = """widget gadget banana rocket pepper tulip magic unicorn robot candy paper stone river cloud forest lamp spoon chair window
-apple pencil mirror button bottle pocket castle dragon violin turtle hammer ladder planet comet socket zebra""".split()
+apple pencil mirror button bottle pocket castle dragon violin turtle hammer ladder planet comet socket zebra
+lemon onion carrot cookie waffle muffin noodle butter honey sugar salt coffee tea milk cheese bread cherry melon grape walnut
+tiger lion bear wolf fox rabbit mouse horse donkey camel monkey parrot eagle owl penguin whale dolphin shark crab snail spider beetle bee
+house garden roof kitchen carpet curtain pillow blanket towel brush comb mirror candle basket bucket barrel hat coat shoe glove scarf
+train truck boat ship plane wheel bridge tunnel road map island desert valley lake ocean beach sand snow rain thunder wind sun moon star
+red blue green purple yellow silver golden happy angry sleepy shiny tiny giant frozen broken secret silent loud sweet bitter
+king queen knight wizard pirate ninja clown dancer painter farmer baker doctor teacher piano drum trumpet song dance circus carnival
+jump swim fly sing cook paint draw whistle laugh cry yawn sneeze bake knit climb dig throw catch kick spin melt vanish explode""".split()
+# The last words of made-up names of which the first is made up.
+REAL = "empty full high low failed missing near down up late size limit depth time file memory count rate level mode path".split()
 SYLLABLES = "ba ko mi ru ta zel vor nix pla que fro dun gri sha lo wem tir ".split()
 
 
@@ -115,13 +124,20 @@ def topics():
     return out
 
 
+def stems(text):
+    """The words of a text that say what it is about, whatever their number."""
+    return {w.removesuffix("s") for w in re.findall(r"\w+", text.lower())} - {"", "a", "an", "the", "of", "on", "to", "in", "at", "is", "and", "by", "my", "up", "out"}
+
+
 class World:
-    """Questions of no topic."""
+    """Questions of no topic. No noun of the corpus stands in an exam."""
 
     def __init__(self):
         w = yaml.safe_load((HERE / "world.yaml").read_text())
-        self.nouns = [n.strip() for n in w["nouns"].split(",")]
         self.shapes, self.asks, self.held = w["shapes"], w["asks"], w["held"]
+        self.blind = yaml.safe_load((HERE / "blind.yaml").read_text())
+        examined = {word for q in self.held + self.blind for word in stems(q)}
+        self.nouns = [n.strip() for n in w["nouns"].split(",") if not stems(n) & examined]
         self.kinds = {"metric": split(ANY) + split(METRIC), "alert": split(ANY) + split(ALERT),
                       "flag": split(ANY) + split(FLAG), "command": split(ANY) + split(COMMAND)}
 
@@ -131,8 +147,9 @@ class World:
             SYLLABLES[rng.integers(len(SYLLABLES))] for _ in range(rng.integers(2, 4)))
         kind = list(self.kinds)[rng.integers(4)]
         a, b = pick(), pick()
+        part = lambda: REAL[rng.integers(len(REAL))] if rng.random() < 0.25 else b
         name = {"metric": f"semantic_{a}_{['total', 'seconds', 'ratio', 'bytes', b][rng.integers(5)]}",
-                "alert": f"Semantic{a.title()}{b.title()}", "flag": f"--{a}-{b}" if rng.random() < 0.6 else f"--{a}",
+                "alert": f"Semantic{a.title()}{part().title()}", "flag": f"--{a}-{part()}" if rng.random() < 0.6 else f"--{a}",
                 "command": f"semantic {a}"}[kind]
         shapes = self.kinds[kind]
         return shapes[rng.integers(len(shapes))].replace("{}", name)
@@ -230,6 +247,8 @@ def exam(rng):
             continue
         shapes = split(HELD_ANY) + split(HELD[t.kind]) * 3
         out.append((t.kind, shapes[rng.integers(len(shapes))].replace("{}", t.subjects[0]), t.answer))
-    out += [("world", q.replace("{", "").replace("}", ""), UNKNOWN) for q in World().held]
+    world = World()
+    out += [("world", q.replace("{", "").replace("}", ""), UNKNOWN) for q in world.held]
+    out += [("blind", q, UNKNOWN) for q in world.blind]
     marks = ["?", "", "?", "."]
     return [(k, (q[0].upper() + q[1:] if rng.random() < 0.5 and q[0].isalpha() else q) + marks[rng.integers(4)], a) for k, q, a in out]

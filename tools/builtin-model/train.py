@@ -121,7 +121,7 @@ class Turns:
         self.cumulated = np.cumsum(weights / weights.sum())
 
     def turn(self):
-        if self.rng.random() < 0.2:
+        if self.rng.random() < 0.26:
             return corpus.vary(self.world.question(self.rng), self.rng), corpus.UNKNOWN
         t = self.topics[min(np.searchsorted(self.cumulated, self.rng.random()), len(self.topics) - 1)]
         return corpus.ask(t, self.rng), t.answer
@@ -229,7 +229,7 @@ def main():
     flags.add_argument("--exam")
     flags.add_argument("--figures")
     flags.add_argument("--seed", type=int, default=7)
-    flags.add_argument("--steps", type=int, default=1600)
+    flags.add_argument("--steps", type=int, default=2000)
     flags.add_argument("--rows", type=int, default=10)
     flags.add_argument("--rate", type=float, default=0.02)
     flags.add_argument("--every", type=int, default=0, help="also write the model every so many steps")
@@ -239,6 +239,7 @@ def main():
         with open(args.exam, "w") as f:
             json.dump(questions, f, indent=1, ensure_ascii=False)
             f.write("\n")
+    questions = [q for q in questions if q["kind"] != "blind"]  # no training looks at those
     tokenizer = vocabulary(args.seed)
     cpu = time.process_time()
     p, curve = train(args, tokenizer, questions)
