@@ -39,7 +39,7 @@ check: lint ## Check formatting, vet, lint
 
 .PHONY: check-tags
 check-tags: ## Compile the object stores' drivers that are behind build tags (minutes, the first time)
-	go vet -tags gcs,azure ./sidecar/
+	go vet -tags gcs,azure ./objectstore/
 
 lint: ## Run golangci-lint at its pinned version
 	cd tools/lint && go build -o ../../.tools/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -58,19 +58,27 @@ type ProxyState struct {
 // AgentList is the body of GET /internal/agents on the engine's socket: the agents of all
 // tenants, those used last first.
 type AgentList struct {
-	BlockTokens int     `json:"block_tokens"` // that one block holds
-	Blocks      int     `json:"blocks"`       // of the KV pool
-	Used        int     `json:"used"`         // held by requests that run
-	Cached      int     `json:"cached"`       // held by nobody, and still known
-	Total       int     `json:"total"`        // agents that there are; the list is cut
-	Agents      []Agent `json:"agents"`
+	BlockTokens int        `json:"block_tokens"` // that one block holds
+	Blocks      int        `json:"blocks"`       // of the KV pool
+	Used        int        `json:"used"`         // held by requests that run
+	Cached      int        `json:"cached"`       // held by nobody, and still known
+	Total       int        `json:"total"`        // agents that there are; the list is cut
+	Agents      []Agent    `json:"agents"`
+	Cold        *ColdStore `json:"cold,omitempty"` // nil without one
+}
+
+// ColdStore is how the store is that pods share.
+type ColdStore struct {
+	Up         bool    `json:"up"`
+	Pending    int     `json:"pending"`     // agents that it lacks as they are here
+	LagSeconds float64 `json:"lag_seconds"` // for how long it has been behind
 }
 
 // Agent is one agent as the pod itself sees it.
 type Agent struct {
 	Tenant   string    `json:"tenant"`
 	ID       string    `json:"id"`
-	Tier     string    `json:"tier"`           // hot: in the KV pool; warm: on disk
+	Tier     string    `json:"tier"`           // hot: in the KV pool; warm: on disk; cold: in the cold store alone
 	Tokens   int       `json:"tokens"`         // that its next turn need not compute
 	Bytes    int64     `json:"bytes"`          // that they take in that tier
 	Hits     int       `json:"hits,omitempty"` // turns that found part of their prompt, since it is in memory

@@ -167,6 +167,9 @@ func (n *native) flush(ctx context.Context) (done flushed, err error) {
 		return done, err
 	}
 	n.disk.queue.ForgetAll()
+	if n.cold != nil {
+		n.cold.Reset()
+	}
 	done.Files, err = n.disk.store.Clear(ctx)
 	return done, err
 }

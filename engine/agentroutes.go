@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/semantic-pod/semantic/api"
+	"github.com/semantic-pod/semantic/engine/cold"
 	"github.com/semantic-pod/semantic/engine/dialect"
 	"github.com/semantic-pod/semantic/engine/openai"
 )
@@ -103,7 +105,7 @@ func validAgentID(id string) bool {
 type agentInfo struct {
 	ID       string `json:"id"`
 	Object   string `json:"object"` // "agent"
-	Tier     string `json:"tier"`   // hot: in memory; warm: on disk
+	Tier     string `json:"tier"`   // hot: in memory; warm: on disk; cold: in the cold store alone
 	Tokens   int    `json:"tokens"` // that its next turn need not compute
 	Bytes    int64  `json:"bytes"`  // that they take in that tier
 	Created  int64  `json:"created"`
@@ -319,6 +321,11 @@ func (n *native) agents(ctx context.Context, tenant, id string) ([]agentInfo, er
 	if n.disk != nil {
 		list = append(list, n.disk.agents(tenant, id)...)
 	}
+	if n.cold != nil {
+		if list, err = n.coldAgents(ctx, list, tenant, id); err != nil {
+			return nil, err
+		}
+	}
 	slices.SortStableFunc(list, func(a, b agentInfo) int { return cmp.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(list, func(a, b agentInfo) bool { return a.ID == b.ID }), nil
 }
@@ -339,7 +346,7 @@ func (s *scheduler) hotAgents(tenant, id string) []agentInfo {
 
 func (n *native) create(ctx context.Context, tenant, id string) (info agentInfo, made bool, err error) {
 	before, err := n.agents(ctx, tenant, id)
-	if err != nil || len(before) > 0 {
+	if err != nil && !errors.Is(err, cold.ErrAway) || len(before) > 0 {
 		return info, false, err
 	}
 	s, name := n.scheduler, agentName{tenant, id}
@@ -361,5 +368,9 @@ func (n *native) remove(ctx context.Context, tenant, id string) (bool, error) {
 		return removed, err
 	}
 	onDisk, err := n.disk.remove(ctx, tenant, id)
-	return removed || onDisk, err
+	if err != nil || n.cold == nil {
+		return removed || onDisk, err
+	}
+	inStore, err := n.cold.Delete(ctx, tenant, id)
+	return removed || onDisk || inStore, err
 }

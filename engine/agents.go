@@ -103,6 +103,9 @@ func (s *scheduler) keep(seq *sequence) {
 	a.tokens = slices.Clone(seq.tokens[:seq.sealed*model.BlockTokens])
 	a.version++
 	a.dirty = s.disk != nil && len(a.tokens) > 0
+	if s.cold != nil {
+		s.cold.Kept(a.tenant, a.id, a.tokens)
+	}
 	s.boundAgents()
 }
 
@@ -128,8 +131,16 @@ func (s *scheduler) expireAgents(now time.Time) {
 		}
 		if !a.writing {
 			a.chain.Discard()
-			s.agents.drop(a)
+			s.drop(a)
 		}
+	}
+}
+
+// drop takes an agent out of memory.
+func (s *scheduler) drop(a *agent) {
+	s.agents.drop(a)
+	if s.cold != nil {
+		s.cold.Left(a.tenant, a.id)
 	}
 }
 
@@ -160,7 +171,7 @@ func (s *scheduler) evictOldest() bool {
 
 func (s *scheduler) evict(a *agent) {
 	a.chain.Release()
-	s.agents.drop(a)
+	s.drop(a)
 	s.metrics.evictedHot.Inc()
 }
 
@@ -177,7 +188,7 @@ func (s *scheduler) forget(name agentName) bool {
 		return false
 	}
 	a.chain.Discard()
-	s.agents.drop(a)
+	s.drop(a)
 	return true
 }
 

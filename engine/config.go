@@ -8,6 +8,7 @@ import (
 
 	"github.com/semantic-pod/semantic/config"
 	"github.com/semantic-pod/semantic/engine/upstream"
+	"github.com/semantic-pod/semantic/objectstore"
 )
 
 // Config is everything that an engine can be told.
@@ -36,6 +37,12 @@ type Config struct {
 	CacheDisk    config.Size   `name:"cache-disk" default:"10GiB" placeholder:"SIZE" help:"Most that the agents on disk take; those used longest ago are deleted to make room. 0 sets no bound."`
 	CacheTTL     time.Duration `name:"cache-ttl" default:"168h" help:"Time after its last use after which an agent is deleted; 0 keeps it for good."`
 	CacheKeyFile string        `name:"cache-key-file" placeholder:"FILE" help:"File of 32 bytes, or of 64 hexadecimal digits, by which agents on disk are encrypted; without it they are plain."`
+
+	ColdStore    string        `name:"cold-store" placeholder:"URL" help:"Object store of agents that pods share, so that another one can go on with them: s3://bucket?region=..., file:///shared/folder; gs:// and azblob:// in binaries built with their tags. Empty: agents stay on their pod."`
+	ColdAfter    time.Duration `name:"cold-after" default:"30s" help:"Time after an agent's last turn after which it is written to --cold-store."`
+	ColdTimeout  time.Duration `name:"cold-timeout" default:"30s" help:"Most time that the write of one agent to --cold-store may take. For a little more than twice as long other pods wait for a pod that ended in the middle of one."`
+	ColdPatience time.Duration `name:"cold-patience" default:"3s" help:"Most time that a turn waits for its agent to come from --cold-store; what is not there by then is computed."`
+	ColdQuota    config.Size   `name:"cold-quota" default:"0" placeholder:"SIZE" help:"Most that the agents of this model take in --cold-store; those written longest ago are deleted to make room. 0 sets no bound."`
 
 	SwapPatience   time.Duration `name:"swap-patience" default:"30s" help:"Most time that the answers of a model may take to end after an admin swapped or offloaded it."`
 	PersistTimeout time.Duration `name:"persist-timeout" default:"10s" help:"Most time that a stopping engine takes to write its agents to disk. It is kept free of --stop-timeout."`
@@ -72,6 +79,15 @@ func (c *Config) Validate() error {
 	check(c.CacheDisk < 0, "--cache-disk=%s must not be negative", c.CacheDisk)
 	check(c.CacheTTL < 0, "--cache-ttl=%s must not be negative", c.CacheTTL)
 	check(c.CacheKeyFile != "" && c.CacheDir == "" && c.Backend != BackendUpstream, "--cache-key-file=%s: without --cache-dir there is nothing to encrypt", c.CacheKeyFile)
+	if c.ColdStore != "" {
+		errs = append(errs, objectstore.Check("--cold-store", c.ColdStore))
+		check(c.Backend == BackendUpstream, "--cold-store=%s contradicts --backend=upstream, which keeps no agents here", c.ColdStore)
+		check(c.CacheDir == "" && c.Backend != BackendUpstream, "--cold-store=%s needs --cache-dir: agents pass over the disk", c.ColdStore)
+		check(c.ColdAfter < 0, "--cold-after=%s must not be negative", c.ColdAfter)
+		check(c.ColdTimeout <= 0, "--cold-timeout=%s must be above 0", c.ColdTimeout)
+		check(c.ColdPatience <= 0, "--cold-patience=%s must be above 0", c.ColdPatience)
+		check(c.ColdQuota < 0, "--cold-quota=%s must not be negative", c.ColdQuota)
+	}
 	if c.Backend == BackendUpstream {
 		errs = append(errs, c.Upstream.Check())
 		check(c.Model != "", "--model=%s contradicts --backend=upstream: the model is the upstream's, see --upstream-model", c.Model)

@@ -4,7 +4,7 @@
 // Read, in the order that a request meets them: config, engine, tally, load,
 // server, exchange, generate, prompt, native, queue, scheduler, step, pace, sequence,
 // generation, answer, outcome; the other backend: remote, turnstile; what is kept
-// between requests: prefix, agents, warm, agentroutes; what an admin orders: admin,
+// between requests: prefix, agents, warm, coldtier, agentroutes; what an admin orders: admin,
 // swap; beside the way: backend, fingerprint, inspect, mail, memory, metrics, vllm,
 // trace, internal.
 package engine
@@ -66,7 +66,7 @@ func New(cfg Config, log *telemetry.Log) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, log: log, phase: api.PhaseLoading, fatal: make(chan error, 1), name: servedName(cfg), modelPath: cfg.Model, stopping: make(chan struct{})}
-	e.metrics = newMetrics(gauges{model: e.name, cacheDir: cfg.CacheDir, load: e.load, card: e.card})
+	e.metrics = newMetrics(gauges{model: e.name, cacheDir: cfg.CacheDir, coldStore: cfg.ColdStore != "", load: e.load, card: e.card})
 	log.Register(e.metrics.all)
 	e.routes = e.table()
 	e.open = e.openModel

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/semantic-pod/semantic/engine/cold"
 	"github.com/semantic-pod/semantic/engine/store"
 	"github.com/semantic-pod/semantic/telemetry"
 )
@@ -24,11 +25,13 @@ type metrics struct {
 	promptComputed  *telemetry.Counter
 	prefillSaved    *telemetry.FloatCounter
 	hitHot, hitWarm *telemetry.Counter
+	hitCold         *telemetry.Counter
 	cacheMiss       *telemetry.Counter
 	evictedHot      *telemetry.Counter
 	restore         *telemetry.Histogram
 	modelSwap       *telemetry.Histogram
 	disk            *store.Metrics
+	cold            *cold.Metrics
 	batchSize       *telemetry.Histogram
 	queueWait       *telemetry.Histogram
 	prefill         *telemetry.Histogram
@@ -47,10 +50,11 @@ var (
 // gauges are what a scrape reads. The functions are called by any goroutine, before
 // the model is loaded too.
 type gauges struct {
-	model    string // the served name
-	cacheDir string // "" for none
-	load     func() load
-	card     func() card
+	model     string // the served name
+	cacheDir  string // "" for none
+	coldStore bool
+	load      func() load
+	card      func() card
 }
 
 func newMetrics(g gauges) *metrics {
@@ -65,10 +69,12 @@ func newMetrics(g gauges) *metrics {
 		prefillSaved:    m.FloatCounter("semantic_prefill_seconds_saved_total", "", "Estimate of the computing time that cached tokens saved, in seconds: their number times what a prompt's token took of late."),
 		hitHot:          m.Counter("semantic_cache_hit_total", `tier="hot"`, "Requests whose prompt was cached in part, by tier."),
 		hitWarm:         m.Counter("semantic_cache_hit_total", `tier="warm"`, "Requests whose prompt was cached in part, by tier."),
+		hitCold:         m.Counter("semantic_cache_hit_total", `tier="cold"`, "Requests whose prompt was cached in part, by tier."),
 		evictedHot:      m.Counter("semantic_eviction_total", `tier="hot"`, "Agents that left a tier to make room, by tier."),
 		restore:         m.Histogram("semantic_agent_restore_seconds", "", "Time to read an agent from disk into the KV pool, in seconds.", restoreBuckets),
 		modelSwap:       m.Histogram("semantic_model_swap_duration_seconds", "", "Time that an admin's order took to put a model in place, in seconds: to swap it for another, or to load it again.", waitBuckets),
 		disk:            store.NewMetrics(m),
+		cold:            cold.NewMetrics(m, g.coldStore),
 		cacheMiss:       m.Counter("semantic_cache_miss_total", "", "Requests of whose prompt nothing was cached."),
 		batchSize:       m.Histogram("semantic_batch_size", "", "Requests that one step computed for.", batchBuckets),
 		queueWait:       m.Histogram("semantic_queue_wait_seconds", "", "Time from a request's arrival at the engine to its first step, in seconds.", waitBuckets),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/engine/chat"
+	"github.com/semantic-pod/semantic/engine/cold"
 	"github.com/semantic-pod/semantic/engine/dialect"
 	"github.com/semantic-pod/semantic/engine/gguf"
 	"github.com/semantic-pod/semantic/engine/kernel"
@@ -39,7 +40,8 @@ type native struct {
 	kvBytes     int
 	described   card
 	lineage     lineage
-	disk        *warm // nil without --cache-dir
+	disk        *warm      // nil without --cache-dir
+	cold        *cold.Tier // nil without --cold-store
 }
 
 // newNative loads the model of the configuration and starts its scheduler.
@@ -85,6 +87,9 @@ func (n *native) openDisk(cfg Config, m *metrics) (err error) {
 		n.disk = nil
 	}
 	n.scheduler.disk = n.disk
+	if n.disk != nil {
+		n.openCold(cfg, m)
+	}
 	return err
 }
 
@@ -211,6 +216,7 @@ func (n *native) start(ctx context.Context, a admission) (choices, *api.Error) {
 	if err != nil {
 		return nil, err
 	}
+	fetched := n.recall(ctx, a, tokens)
 	all := make(choices, max(1, a.N))
 	for i := range all {
 		all[i] = newGeneration(ctx, a.Stream, a.arrival)
@@ -221,6 +227,7 @@ func (n *native) start(ctx context.Context, a admission) (choices, *api.Error) {
 			continue
 		}
 		seq := n.sequence(a, i, all[i], tokens, most)
+		seq.cold = fetched && i == 0
 		if err := n.shape(seq, a.Request); err != nil {
 			return nil, err
 		}
@@ -309,6 +316,9 @@ func (n *native) persist(ctx context.Context) error {
 	}
 	log("agents persisted", zap.Int("dirty", p.dirty), zap.Int("persisted", p.written), zap.Int("failed", p.failed), zap.Int("left", p.left),
 		zap.Float64("duration_ms", milliseconds(time.Since(began))), zap.Error(err))
+	if n.cold != nil {
+		n.tellCold(p)
+	}
 	return err
 }
 

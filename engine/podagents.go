@@ -148,6 +148,9 @@ func (n *native) allAgents(ctx context.Context) (api.AgentList, error) {
 			}
 		}
 	}
+	if n.cold != nil {
+		n.listCold(&l)
+	}
 	slices.SortFunc(l.Agents, func(a, b api.Agent) int {
 		return cmp.Or(b.LastUsed.Compare(a.LastUsed), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.ID, b.ID))
 	})
@@ -194,6 +197,9 @@ func (n *native) evict(ctx context.Context, tenant, id string) (bool, error) {
 func (n *native) restore(ctx context.Context, tenant, id string) (bool, error) {
 	if n.disk == nil {
 		return false, nil
+	}
+	if _, onDisk := n.disk.store.Get(tenant, id); !onDisk && n.cold != nil {
+		n.cold.Fetch(ctx, tenant, id)
 	}
 	r, err := n.disk.store.OpenAgent(tenant, id)
 	if errors.Is(err, store.ErrNotFound) {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/semantic-pod/semantic/api"
+	"github.com/semantic-pod/semantic/engine/cold"
 	"github.com/semantic-pod/semantic/engine/model"
 	"github.com/semantic-pod/semantic/engine/pool"
 )
@@ -34,7 +35,8 @@ type scheduler struct {
 	stepTokens int // of prompts that a step reads
 	queueDepth int
 	cacheTTL   time.Duration
-	disk       *warm // nil without --cache-dir
+	disk       *warm      // nil without --cache-dir
+	cold       *cold.Tier // nil without --cold-store
 	metrics    *metrics
 	log        *zap.Logger
 
@@ -269,6 +271,8 @@ func (s *scheduler) countPrompt(seq *sequence) {
 	m.vllm.prefixHits.Add(seq.cached)
 	m.prefillSaved.Add(float64(seq.cached) * s.pace.token)
 	switch {
+	case seq.warm && seq.cold:
+		m.hitCold.Inc()
 	case seq.warm:
 		m.hitWarm.Inc()
 	case seq.cached > 0:

@@ -37,6 +37,7 @@ type sequence struct {
 	cached   int         // tokens of the prompt that need not be computed
 	admitted bool        // it was in the batch before
 	warm     bool        // some of it was read from disk
+	cold     bool        // it was fetched from the cold store for this turn
 	detached atomic.Bool // its agent was deleted while it ran
 
 	order    uint64     // by first admission to the batch; a lower one is older

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/semantic-pod/semantic/engine/cold"
 	"github.com/semantic-pod/semantic/engine/model"
 	"github.com/semantic-pod/semantic/engine/store"
 )
@@ -170,6 +171,9 @@ func (s *scheduler) write(a *agent) bool {
 				held.Discard() // it was deleted meanwhile
 			}
 			s.written(a, version, err)
+			if err == nil && s.cold != nil && s.agents.known[a.agentName] == a {
+				s.cold.Wrote(a.tenant, a.id)
+			}
 		})
 	}))
 	if !ok {
@@ -203,7 +207,11 @@ func (s *scheduler) written(a *agent, version int, err error) {
 }
 
 // persisted is what became of the agents in memory when the engine stopped.
-type persisted struct{ dirty, written, failed, left int }
+type persisted struct {
+	dirty, written, failed, left int
+	cold                         cold.Tally // of those that the cold store lacked
+	coldErr                      error
+}
 
 // persist writes every agent that the disk lacks, the one used last first, until ctx
 // ends. The loop has been joined.
@@ -227,12 +235,18 @@ func (s *scheduler) persist(ctx context.Context) (p persisted, err error) {
 			switch {
 			case failed == nil:
 				p.written++
+				if s.cold != nil {
+					s.cold.Wrote(a.tenant, a.id)
+				}
 			case !errors.Is(failed, context.DeadlineExceeded):
 				p.failed++
 			}
 		}))
 	}
 	_, closed := s.disk.queue.Close(ctx)
+	if s.cold != nil {
+		p.cold, p.coldErr = s.cold.Close(ctx)
+	}
 	mu.Lock()
 	defer mu.Unlock()
 	p.left = p.dirty - p.written - p.failed

@@ -10,6 +10,7 @@ import (
 
 	"github.com/semantic-pod/semantic/config"
 	"github.com/semantic-pod/semantic/logchain"
+	"github.com/semantic-pod/semantic/objectstore"
 	"github.com/semantic-pod/semantic/sidecar/otlplogs"
 	"github.com/semantic-pod/semantic/telemetry"
 )
@@ -82,7 +83,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.ShipTo != "" {
-		if err := checkStore(c.ShipTo); err != nil {
+		if err := objectstore.Check("--ship-to", c.ShipTo); err != nil {
 			errs = append(errs, err)
 		}
 	}

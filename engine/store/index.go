@@ -154,7 +154,7 @@ func (s *Store) lookAt(f *found, buf []byte) (*entry, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return e, err
 	}
-	h, _, _, err := s.check(buf[:n], f.path, info)
+	h, _, _, err := s.check(buf[:n], f.path, info.Size())
 	if err != nil {
 		return e, err
 	}
@@ -164,7 +164,7 @@ func (s *Store) lookAt(f *found, buf []byte) (*entry, error) {
 
 // check decodes the head at the beginning of a file and says whether the file is what its name
 // promises, as far as this can be seen without its body.
-func (s *Store) check(b []byte, path string, info fs.FileInfo) (*head, *sealer, layout, error) {
+func (s *Store) check(b []byte, path string, size int64) (*head, *sealer, layout, error) {
 	h, sealer, err := decodeHead(b, &s.ring)
 	if err != nil {
 		return nil, nil, layout{}, err
@@ -174,7 +174,7 @@ func (s *Store) check(b []byte, path string, info fs.FileInfo) (*head, *sealer, 
 		err = bad(ForeignModel, "it was written for another model, KV type or geometry")
 	case !s.belongs(h, path):
 		err = bad(ForeignTenant, "it was written for another tenant or agent")
-	case info.Size() != h.layout(sealer.size()).size:
+	case size != h.layout(sealer.size()).size:
 		err = bad(Torn, "its length is not what its head says")
 	}
 	return h, sealer, h.layout(sealer.size()), err

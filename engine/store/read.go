@@ -14,19 +14,37 @@ import (
 // its place. It is not safe for use by several goroutines.
 type Reader struct {
 	store  *Store
-	entry  *entry
-	file   file
+	entry  *entry // nil for a copy that is no file of the store
+	path   string // where it lies, or would
+	file   source
+	size   int64
 	head   *head
 	layout layout
 	sealer *sealer
 	tokens []int32
 	seals  []byte
+	sum    [wholeSize]byte
+}
+
+// source is what an agent is read from.
+type source interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // OpenAgent opens an agent that is on disk, which counts as a use of it. All but the blocks has
 // been read and verified when it returns, and the SHA-256 of the file, which covers the blocks by
 // their checksums. A file that is bad in any way is put aside and a *FileError returned.
 func (s *Store) OpenAgent(tenant, id string) (*Reader, error) {
+	r, err := s.openFile(tenant, id)
+	if err == nil {
+		s.use(r.entry)
+	}
+	return r, err
+}
+
+// openFile opens an agent's file, which counts as no use of it.
+func (s *Store) openFile(tenant, id string) (*Reader, error) {
 	path := s.path(tenant, id)
 	s.mu.Lock()
 	e, closed := s.entries.byPath[path], s.closed
@@ -44,12 +62,16 @@ func (s *Store) OpenAgent(tenant, id string) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the agent: %w", err)
 	}
-	r := &Reader{store: s, entry: e, file: f}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot read the agent: %w", err)
+	}
+	r := &Reader{store: s, entry: e, path: path, file: f, size: info.Size()}
 	if err := r.open(); err != nil {
 		f.Close()
 		return nil, r.judge(err)
 	}
-	s.use(e)
 	return r, nil
 }
 
@@ -63,15 +85,11 @@ func (s *Store) use(e *entry) {
 }
 
 func (r *Reader) open() error {
-	info, err := r.file.Stat()
+	b, err := r.read(0, min(r.size, maxHead))
 	if err != nil {
 		return err
 	}
-	b, err := r.read(0, min(info.Size(), maxHead))
-	if err != nil {
-		return err
-	}
-	if r.head, r.sealer, r.layout, err = r.store.check(b, r.entry.path, info); err != nil {
+	if r.head, r.sealer, r.layout, err = r.store.check(b, r.path, r.size); err != nil {
 		return err
 	}
 	l := &r.layout
@@ -89,7 +107,7 @@ func (r *Reader) open() error {
 	if !bytes.Equal(whole.Sum(nil), sum) {
 		return bad(Checksum, "its SHA-256 is wrong")
 	}
-	r.seals = seals
+	r.seals, r.sum = seals, [wholeSize]byte(sum)
 	return r.openTokens(b[l.tokens:])
 }
 
@@ -185,6 +203,9 @@ func (r *Reader) restore(i int, block, scratch []byte) error {
 // judge puts a bad file aside. Other errors may pass, and their files stay.
 func (r *Reader) judge(err error) error {
 	if fe, ok := asFileError(err); ok {
+		if r.entry == nil {
+			return err
+		}
 		r.store.quarantine(r.entry, fe.Reason)
 		return err
 	}

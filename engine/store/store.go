@@ -7,7 +7,8 @@
 // longest ago goes first. README.md describes the format and the measurements behind it.
 //
 // Read: store (open, look up, close), names (of folders and files, keys), head and layout (of a
-// file), seal (checksum or encryption), index (at start), write, read, remove (delete, expire,
+// file), seal (checksum or encryption), index (at start), write, read, copy
+// (from and to another store), remove (delete, expire,
 // evict), quarantine, entries (what is where, who changes what), queue (the background writer),
 // reasons and metrics (what went wrong), files (the system's calls).
 package store

@@ -1,5 +1,5 @@
 //go:build gcs
 
-package sidecar
+package objectstore
 
 import _ "gocloud.dev/blob/gcsblob" // gs://

@@ -1,5 +1,5 @@
 //go:build azure
 
-package sidecar
+package objectstore
 
 import _ "gocloud.dev/blob/azureblob" // azblob://
