@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,10 +35,8 @@ func (n *native) forgetHere(ctx context.Context, tenant, id string) {
 	ctx, cancel := context.WithTimeout(ctx, agentTimeout)
 	defer cancel()
 	_, err := inquire(ctx, n.scheduler, func() bool { return n.scheduler.forget(agentName{tenant, id}) })
-	if err == nil {
-		_, err = n.disk.remove(ctx, tenant, id)
-	}
-	if err != nil {
+	_, removed := n.disk.remove(ctx, tenant, id)
+	if err := errors.Join(err, removed); err != nil {
 		n.scheduler.log.Warn("an agent that was deleted on another pod could not be dropped here", zap.Error(err), zap.String("tenant", tenant), zap.String("agent", id))
 	}
 }
@@ -74,17 +73,14 @@ func (n *native) coldAgents(ctx context.Context, list []agentInfo, tenant, id st
 		}
 		return list, nil
 	}
+	if len(list) > 0 {
+		return list, nil // it is here, and dropped soon if it was deleted elsewhere
+	}
 	a, there, err := n.cold.Look(ctx, tenant, id)
-	if err != nil && len(list) > 0 {
-		return list, nil // it is here
-	}
-	if err != nil {
-		return nil, err
-	}
 	if there {
 		list = append(list, coldInfo(a))
 	}
-	return list, nil
+	return list, err
 }
 
 func coldInfo(a cold.Agent) agentInfo {

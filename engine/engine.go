@@ -66,7 +66,7 @@ func New(cfg Config, log *telemetry.Log) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, log: log, phase: api.PhaseLoading, fatal: make(chan error, 1), name: servedName(cfg), modelPath: cfg.Model, stopping: make(chan struct{})}
-	e.metrics = newMetrics(gauges{model: e.name, cacheDir: cfg.CacheDir, coldStore: cfg.ColdStore != "", load: e.load, card: e.card})
+	e.metrics = newMetrics(gauges{model: e.name, cacheDir: cfg.CacheDir, load: e.load, card: e.card})
 	log.Register(e.metrics.all)
 	e.routes = e.table()
 	e.open = e.openModel

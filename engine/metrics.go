@@ -50,11 +50,10 @@ var (
 // gauges are what a scrape reads. The functions are called by any goroutine, before
 // the model is loaded too.
 type gauges struct {
-	model     string // the served name
-	cacheDir  string // "" for none
-	coldStore bool
-	load      func() load
-	card      func() card
+	model    string // the served name
+	cacheDir string // "" for none
+	load     func() load
+	card     func() card
 }
 
 func newMetrics(g gauges) *metrics {
@@ -74,7 +73,7 @@ func newMetrics(g gauges) *metrics {
 		restore:         m.Histogram("semantic_agent_restore_seconds", "", "Time to read an agent from disk into the KV pool, in seconds.", restoreBuckets),
 		modelSwap:       m.Histogram("semantic_model_swap_duration_seconds", "", "Time that an admin's order took to put a model in place, in seconds: to swap it for another, or to load it again.", waitBuckets),
 		disk:            store.NewMetrics(m),
-		cold:            cold.NewMetrics(m, g.coldStore),
+		cold:            cold.NewMetrics(m),
 		cacheMiss:       m.Counter("semantic_cache_miss_total", "", "Requests of whose prompt nothing was cached."),
 		batchSize:       m.Histogram("semantic_batch_size", "", "Requests that one step computed for.", batchBuckets),
 		queueWait:       m.Histogram("semantic_queue_wait_seconds", "", "Time from a request's arrival at the engine to its first step, in seconds.", waitBuckets),

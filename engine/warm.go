@@ -172,7 +172,7 @@ func (s *scheduler) write(a *agent) bool {
 			}
 			s.written(a, version, err)
 			if err == nil && s.cold != nil && s.agents.known[a.agentName] == a {
-				s.cold.Wrote(a.tenant, a.id)
+				s.cold.Wrote(a.tenant, a.id, !a.dirty)
 			}
 		})
 	}))
@@ -236,7 +236,7 @@ func (s *scheduler) persist(ctx context.Context) (p persisted, err error) {
 			case failed == nil:
 				p.written++
 				if s.cold != nil {
-					s.cold.Wrote(a.tenant, a.id)
+					s.cold.Wrote(a.tenant, a.id, true)
 				}
 			case !errors.Is(failed, context.DeadlineExceeded):
 				p.failed++

@@ -48,8 +48,8 @@ type Options struct {
 }
 
 const (
-	writers  = 3  // agents that are written at once
-	fetchers = 8  // agents that are fetched at once; a turn that comes beyond them computes
+	writers  = 3 // agents that are written at once
+	fetchers = 8 // agents that are fetched at once; a turn that comes beyond them computes
 	beat     = time.Second
 	callTime = 5 * time.Second // of one small call, beside those of a turn
 )
@@ -81,7 +81,7 @@ type Tier struct {
 // Tally is what became of the agents that waited when a tier was closed.
 type Tally struct {
 	Waiting int // when it was closed
-	Written int
+	Written int // or found to be there
 	Left    int // that there was no time for, or no store
 }
 

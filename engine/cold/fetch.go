@@ -190,6 +190,7 @@ func (t *Tier) Look(ctx context.Context, tenant, id string) (a Agent, there bool
 		}
 		if err != nil {
 			t.failed(err)
+			err = fmt.Errorf("%w: %w", ErrAway, err)
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()

@@ -2,6 +2,7 @@ package cold
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -37,9 +38,8 @@ type Metrics struct {
 
 var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
-// NewMetrics declares the series, each with all its labels. The gauges exist only where there is
-// a cold store.
-func NewMetrics(m *telemetry.Metrics, there bool) *Metrics {
+// NewMetrics declares the series, each with all its labels.
+func NewMetrics(m *telemetry.Metrics) *Metrics {
 	own := &Metrics{
 		failures: map[string]*telemetry.Counter{}, refused: map[store.Reason]*telemetry.Counter{},
 		written: m.Counter("semantic_cold_written_total", "", "States of agents that were written to the cold store."),
@@ -57,11 +57,9 @@ func NewMetrics(m *telemetry.Metrics, there bool) *Metrics {
 	for _, r := range store.FileReasons {
 		own.refused[r] = m.Counter("semantic_cold_refused_total", fmt.Sprintf(`reason="%s"`, r), "Objects of the cold store that were not what they should be and were not served, by reason.")
 	}
-	if there {
-		m.GaugeFunc("semantic_cold_up", "", "1 while the cold store answers, 0 while it does not.", own.up)
-		m.GaugeFunc("semantic_cold_pending_agents", "", "Agents whose last state on this disk is not in the cold store yet.", own.pending)
-		m.GaugeFunc("semantic_cold_lag_seconds", "", "How long the cold store has been behind: for how long it has not answered, or an agent has been due and not written, whichever is longer.", own.lag)
-	}
+	m.GaugeFunc("semantic_cold_up", "", "1 while the cold store answers, 0 while it does not; no number without one.", own.up)
+	m.GaugeFunc("semantic_cold_pending_agents", "", "Agents whose last turn is not in the cold store yet.", own.pending)
+	m.GaugeFunc("semantic_cold_lag_seconds", "", "How long the cold store has been behind, in seconds: for how long it has not answered, or an agent has been due and not written, whichever is longer.", own.lag)
 	return own
 }
 
@@ -69,7 +67,10 @@ func NewMetrics(m *telemetry.Metrics, there bool) *Metrics {
 func (own *Metrics) watch(t *Tier) { own.tier.Store(t) }
 
 func (own *Metrics) up() float64 {
-	if t := own.tier.Load(); t != nil && t.health.up() {
+	switch t := own.tier.Load(); {
+	case t == nil:
+		return math.NaN()
+	case t.health.up():
 		return 1
 	}
 	return 0
@@ -106,8 +107,10 @@ func (t *Tier) State() State {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.records {
-		if r.pending {
+		if r.pending || r.ahead {
 			s.Pending++
+		}
+		if r.pending {
 			s.Lag = max(s.Lag, now.Sub(r.since))
 		}
 	}

@@ -14,6 +14,7 @@ type record struct {
 	tenant, id, place string
 
 	hot   bool    // its last turn is in memory
+	ahead bool    // and not on disk
 	local content // of that turn, or of the file that was fetched
 	born  time.Time
 
@@ -95,7 +96,7 @@ func (t *Tier) Kept(tenant, id string, tokens []int32) {
 	if !r.hot && r.local.tokens == 0 {
 		r.born = c.lastUse
 	}
-	r.hot, r.local = true, c
+	r.hot, r.ahead, r.local = true, true, c
 }
 
 // Left notes that an agent is not in memory any more.
@@ -103,14 +104,15 @@ func (t *Tier) Left(tenant, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if r := t.records[t.opt.Disk.Place(tenant, id)]; r != nil {
-		r.hot = false
+		r.hot, r.ahead = false, false
 	}
 }
 
-// Wrote notes that an agent's file on disk is new.
-func (t *Tier) Wrote(tenant, id string) {
+// Wrote notes that an agent's file on disk is new, and whether it is of its last turn.
+func (t *Tier) Wrote(tenant, id string, last bool) {
 	t.mu.Lock()
 	r := t.record(tenant, id)
+	r.ahead = r.ahead && !last
 	t.enqueue(r)
 	t.mu.Unlock()
 	t.nudge()
@@ -192,6 +194,6 @@ func (t *Tier) Reset() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, r := range t.records {
-		r.hot, r.local, r.pending, r.again = false, content{}, false, false
+		r.hot, r.ahead, r.local, r.pending, r.again = false, false, content{}, false, false
 	}
 }

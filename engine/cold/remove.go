@@ -61,7 +61,7 @@ func (t *Tier) Delete(ctx context.Context, tenant, id string) (bool, error) {
 func (t *Tier) delete(ctx context.Context, b objectstore.Bucket, tenant, id string) (bool, error) {
 	t.mu.Lock()
 	r := t.record(tenant, id)
-	r.pending, r.again, r.hot, r.local = false, false, false, content{}
+	r.pending, r.again, r.hot, r.ahead, r.local = false, false, false, false, content{}
 	t.mu.Unlock()
 	was := false
 	for range races {
@@ -119,7 +119,7 @@ func (t *Tier) precedes(r *record, generation uint64, when time.Time) bool {
 func (t *Tier) drop(ctx context.Context, r *record, generation uint64) {
 	t.mu.Lock()
 	r.saw(&object{kind: gone, generation: generation})
-	r.hot, r.local, r.again = false, content{}, false
+	r.hot, r.ahead, r.local, r.again = false, false, content{}, false
 	if !r.busy {
 		r.pending = false
 	}

@@ -134,7 +134,7 @@ func (t *Tier) attempt(r *record) {
 	r.busy = false
 	switch {
 	case err == nil || reason == failedSuperseded || reason == failedDamaged:
-		if err == nil && t.closed && !r.again {
+		if reason != failedDamaged && t.closed && !r.again {
 			t.tally.Written++
 		}
 		r.pending, r.failures = r.again, 0

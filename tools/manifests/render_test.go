@@ -41,6 +41,7 @@ var variants = []variant{
 	{"production", []string{"-f", chart + "/values-production.yaml", "--set", "image.pullPolicy=Always", "--set", "image.digest=sha256:" + strings.Repeat("0", 64)}},
 	{"deployment with volumes", []string{"--set", "kind=Deployment,replicas=1,autoscaling.enabled=false"}},
 	{"model fetched", []string{"--set", "model.url=https://example.com/m.gguf,model.sha256=" + strings.Repeat("ab", 32), "--set", "createNamespace=true"}},
+	{"agents in a shared store", []string{"--set", "coldStore.url=file:///cold,coldStore.existingClaim=agents,coldStore.quota=200GiB"}},
 	{"upstream", []string{"--set", "upstream.url=http://vllm-0:8000\\,http://vllm-1:8000,upstream.keySecret=vllm"}},
 }
 

@@ -16,6 +16,10 @@
 {{- else }}{{ $_ := set $c "model" (printf "/models/%s" $v.model.file) }}{{ end }}
 {{- if and $v.monitoring.enabled $v.monitoring.rules $v.prometheusURL }}{{ $_ := set $c "rules-mode" "verify" }}{{ $_ := set $c "prometheus-url" $v.prometheusURL }}{{ end }}
 {{- if $v.alertmanagerURL }}{{ $_ := set $c "alertmanager-url" $v.alertmanagerURL }}{{ end }}
+{{- if $v.coldStore.url }}
+{{- $_ := set $c "cold-store" $v.coldStore.url }}{{ $_ := set $c "cold-after" (printf "%vs" $v.coldStore.after) }}
+{{- if $v.coldStore.quota }}{{ $_ := set $c "cold-quota" $v.coldStore.quota }}{{ end }}
+{{- end }}
 {{- if $v.shipTo }}{{ $_ := set $c "ship-to" $v.shipTo }}{{ end }}
 {{- toYaml (mergeOverwrite $c (deepCopy $v.config)) }}
 {{- end }}

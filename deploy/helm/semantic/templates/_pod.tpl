@@ -53,6 +53,9 @@ livenessProbe:
 volumeMounts:
   {{- include "semantic.mounts" . | nindent 2 }}
   - {name: data, mountPath: /data}
+  {{- if .Values.coldStore.existingClaim }}
+  - {name: cold, mountPath: /cold}
+  {{- end }}
   {{- if and (not .Values.upstream.url) (not .Values.model.url) }}
   - {name: models, mountPath: /models, readOnly: true}
   {{- end }}
@@ -172,6 +175,9 @@ spec:
     {{- else }}
     - {name: models, persistentVolumeClaim: {claimName: {{ .Values.model.existingClaim }}, readOnly: true}}
     {{- end }}
+    {{- end }}
+    {{- if .Values.coldStore.existingClaim }}
+    - {name: cold, persistentVolumeClaim: {claimName: {{ .Values.coldStore.existingClaim }}}}
     {{- end }}
     {{- range $name := list "data" "logs" }}
     {{- $p := index $.Values.persistence $name }}
