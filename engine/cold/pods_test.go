@@ -341,51 +341,50 @@ func TestCorruptObjectIsRefusedAndReplaced(t *testing.T) {
 // What is deleted on one pod is gone on all, in every tier, and stays so when a pod comes back
 // that had it on its disk; one that is made anew after it is another.
 func TestAgentDeletedOnOnePodIsGoneOnAll(t *testing.T) {
-	everyStore(t, func(t *testing.T, store string) {
-		a, b := startPod(t, store), startPod(t, store)
-		late := startPod(t, store)
-		for _, agent := range []string{"anna", "bert"} {
-			a.ask(agent, prompt(agent, 3))
-			a.settled()
-			b.ask(agent, prompt(agent, 4))
-			b.settled()
-			late.ask(agent, prompt(agent, 5))
-			late.settled()
-		}
-		late.terminate()
-		if status, _, body := a.call(http.MethodDelete, "/v1/agents/anna", "", api.HeaderTenant, "acme"); status != http.StatusOK {
-			t.Fatalf("%d %s", status, body)
-		}
-		if keys := withSuffix(objects(t, store), ".kv"); len(keys) != 1 {
-			t.Errorf("the store keeps %v", keys)
-		}
-		gone := func(p *pod) bool {
-			files, err := filepath.Glob(filepath.Join(p.dir, "agents", "*", "*", "*.kv"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _, list := p.call(http.MethodGet, "/v1/agents", "", api.HeaderTenant, "acme")
-			return len(files) <= 1 && !strings.Contains(list, "anna")
-		}
-		b.await("the other pod has dropped it, asked or not", func() bool { return gone(b) })
-		late.start()
-		late.await("the pod that comes back drops it", func() bool { return gone(late) })
-		for _, p := range []*pod{a, b, late} {
-			if status, _, body := p.call(http.MethodGet, "/v1/agents/anna", "", api.HeaderTenant, "acme"); status != http.StatusNotFound {
-				t.Errorf("%d %s", status, body)
-			}
-			if status, _, _ := p.call(http.MethodGet, "/v1/agents/bert", "", api.HeaderTenant, "acme"); status != http.StatusOK {
-				t.Error("another agent is gone too")
-			}
-		}
-		if _, cached := b.ask("anna", prompt("anna", 5)); cached != 0 {
-			t.Errorf("%d tokens of a deleted agent are cached", cached)
-		}
+	store := newS3(t).address
+	a, b := startPod(t, store), startPod(t, store)
+	late := startPod(t, store)
+	for _, agent := range []string{"anna", "bert"} {
+		a.ask(agent, prompt(agent, 3))
+		a.settled()
+		b.ask(agent, prompt(agent, 4))
 		b.settled()
-		if _, cached := a.ask("anna", prompt("anna", 6)); cached < 400 {
-			t.Errorf("the new agent of that name has %d tokens cached on the other pod", cached)
+		late.ask(agent, prompt(agent, 5))
+		late.settled()
+	}
+	late.terminate()
+	if status, _, body := a.call(http.MethodDelete, "/v1/agents/anna", "", api.HeaderTenant, "acme"); status != http.StatusOK {
+		t.Fatalf("%d %s", status, body)
+	}
+	if keys := withSuffix(objects(t, store), ".kv"); len(keys) != 1 {
+		t.Errorf("the store keeps %v", keys)
+	}
+	gone := func(p *pod) bool {
+		files, err := filepath.Glob(filepath.Join(p.dir, "agents", "*", "*", "*.kv"))
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		_, _, list := p.call(http.MethodGet, "/v1/agents", "", api.HeaderTenant, "acme")
+		return len(files) <= 1 && !strings.Contains(list, "anna")
+	}
+	b.await("the other pod has dropped it, asked or not", func() bool { return gone(b) })
+	late.start()
+	late.await("the pod that comes back drops it", func() bool { return gone(late) })
+	for _, p := range []*pod{a, b, late} {
+		if status, _, body := p.call(http.MethodGet, "/v1/agents/anna", "", api.HeaderTenant, "acme"); status != http.StatusNotFound {
+			t.Errorf("%d %s", status, body)
+		}
+		if status, _, _ := p.call(http.MethodGet, "/v1/agents/bert", "", api.HeaderTenant, "acme"); status != http.StatusOK {
+			t.Error("another agent is gone too")
+		}
+	}
+	if _, cached := b.ask("anna", prompt("anna", 5)); cached != 0 {
+		t.Errorf("%d tokens of a deleted agent are cached", cached)
+	}
+	b.settled()
+	if _, cached := a.ask("anna", prompt("anna", 6)); cached < 400 {
+		t.Errorf("the new agent of that name has %d tokens cached on the other pod", cached)
+	}
 }
 
 // With a key what lies in the store is encrypted, names included, and pods that have another key
