@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		built.dir, built.binary, built.weights = dir, filepath.Join(dir, "semantic"), filepath.Join(dir, "random.gguf")
-		if out, err := exec.Command("go", "build", "-o", built.binary, "github.com/semantic-pod/semantic/cmd/semantic").CombinedOutput(); err != nil {
+		args := append([]string{"build", "-o", built.binary}, buildFlags...)
+		if out, err := exec.Command("go", append(args, "github.com/semantic-pod/semantic/cmd/semantic")...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 			return 1
 		}
@@ -84,6 +85,9 @@ func newPod(t *testing.T, store string, args ...string) *pod {
 	t.Cleanup(func() {
 		p.client.CloseIdleConnections()
 		p.kill()
+		if strings.Contains(p.stderr.String(), "DATA RACE") {
+			t.Error("the pod has a data race")
+		}
 		if t.Failed() {
 			s := p.stderr.String()
 			t.Logf("%s:\n%s", dir, s[max(0, len(s)-6000):])
