@@ -61,20 +61,23 @@ func (x *exchange) order(name string, run func(ctx context.Context) (warning str
 		x.fail(&api.Error{Status: http.StatusConflict, Code: "model_busy", Message: "another order on the model is being carried out; GET /admin/model tells how it is"})
 		return
 	}
-	defer e.orders.Unlock()
-	// What was begun is brought to its end, also when the one who ordered it has left.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), e.cfg.SwapPatience+swapTimeout)
-	defer cancel()
 	began := time.Now()
-	warning, err := run(ctx)
-	took := time.Since(began)
+	s, err := func() (modelState, *api.Error) {
+		defer e.orders.Unlock() // before the answer goes: who has read it may give the next order
+		// What was begun is brought to its end, also when the one who ordered it has left.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), e.cfg.SwapPatience+swapTimeout)
+		defer cancel()
+		warning, err := run(ctx)
+		s := e.modelState()
+		s.Warning = warning
+		return s, err
+	}()
+	s.DurationMS = milliseconds(time.Since(began))
 	if err != nil {
-		e.log.Zap().Warn("an order on the model failed", zap.String("order", name), zap.String("request_id", x.id), zap.String("error", err.Message), zap.Float64("duration_ms", milliseconds(took)))
+		e.log.Zap().Warn("an order on the model failed", zap.String("order", name), zap.String("request_id", x.id), zap.String("error", err.Message), zap.Float64("duration_ms", s.DurationMS))
 		x.fail(err)
 		return
 	}
-	s := e.modelState()
-	s.DurationMS, s.Warning = milliseconds(took), warning
 	e.log.Announce("an order on the model was carried out", zap.String("order", name), zap.String("request_id", x.id), zap.String("model", s.Model), zap.String("path", s.Path), zap.Float64("duration_ms", s.DurationMS))
 	x.marshal(s)
 }
