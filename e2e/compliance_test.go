@@ -202,9 +202,51 @@ func TestAuditProvesEveryClaimAgain(t *testing.T) {
 	if whole, err := os.ReadFile(bundle); err != nil || bytes.Contains(whole, []byte(secret)) {
 		t.Errorf("the evidence shows the admin key: %v", err)
 	}
+	runMatrix(t, p, strings.NewReplacer("SOCKETS", filepath.Join(p.dir, "run"), "LOGS", p.logDir(), "--prometheus-url URL", "--prometheus-url "+m.prometheus,
+		"verify-release dist", "verify-release "+releaseDir, "key.pub.pem", publicKey, "evidence.tar", filepath.Join(dir, "again.tar")))
 	keys, err := os.ReadFile(filepath.Join(folder, "keys.json"))
 	if err != nil || !strings.Contains(string(keys), `"acme"`) || strings.Contains(string(keys), "sha256") {
 		t.Errorf("the keys: %v\n%s", err, keys)
+	}
+}
+
+var matrixCommand = regexp.MustCompile("`([^`]+)`")
+
+// runMatrix runs the commands of the control matrix that ask the binary or the pod. Those
+// that begin otherwise ask a release or the sources, which make compliance does.
+func runMatrix(t *testing.T, p *pod, place *strings.Replacer) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "compliance.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, matrix, _ := strings.Cut(string(page), "\n## Controls\n")
+	matrix, _, _ = strings.Cut(matrix, "\n## ")
+	ran := 0
+	for line := range strings.Lines(matrix) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 5 || strings.Contains(cells[1], "---") || strings.Contains(cells[1], " control ") {
+			continue
+		}
+		commands := matrixCommand.FindAllStringSubmatch(strings.Join(cells[3:], "|"), -1)
+		if len(commands) == 0 {
+			t.Errorf("no command backs %q", line)
+		}
+		for _, c := range commands {
+			words, ours := strings.CutPrefix(c[1], "semantic ")
+			if !ours {
+				continue
+			}
+			cmd := exec.Command(semantic, strings.Fields(place.Replace(words))...)
+			cmd.Env = append(os.Environ(), "SEMANTIC_DATA_DIR="+p.dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%.500s", c[1], err, out)
+			}
+			ran++
+		}
+	}
+	if ran < 10 {
+		t.Errorf("only %d commands of the matrix were run", ran)
 	}
 }
 
