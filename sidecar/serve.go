@@ -23,6 +23,7 @@ const (
 	answerTimeout  = 10 * time.Second
 	idleTimeout    = time.Minute
 	maxHeader      = 16 << 10
+	lastAnswers    = 500 * time.Millisecond // what is being answered at the end has so long
 )
 
 // state is the body of GET /internal/state.
@@ -124,9 +125,11 @@ func (s *Sidecar) serve(name string, listener net.Listener, routes http.Handler)
 		}
 	}()
 	s.onStop(name+" server", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, lastAnswers)
+		defer cancel()
 		err := server.Shutdown(ctx)
 		if err != nil {
-			err = errors.Join(err, server.Close()) // what is left after the deadline is cut
+			err = server.Close() // a page that still reads the logs is cut: who stops the pod has seconds for us
 		}
 		<-ended
 		return err

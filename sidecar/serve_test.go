@@ -199,6 +199,39 @@ func TestSocketServesThePodsRoutesToo(t *testing.T) {
 	}
 }
 
+func TestAPageThatIsBeingMadeDoesNotHoldUpTheEnd(t *testing.T) {
+	s := startTest(t, testConfig(t.TempDir()))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, asked := make(chan struct{}), make(chan error, 1)
+	s.serve("slow", l, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+	}))
+	go func() {
+		resp, err := http.Get("http://" + l.Addr().String())
+		if err == nil {
+			resp.Body.Close()
+		}
+		asked <- err
+	}()
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	began := time.Now()
+	if err := s.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("the end took %s", took)
+	}
+	if <-asked == nil {
+		t.Error("a page that is never made was answered")
+	}
+}
+
 func TestUnknownRoutesAndMethodsAreRefused(t *testing.T) {
 	s := startTest(t, testConfig(t.TempDir()))
 	if status, _ := get(t, s, "/nothing"); status != 404 {
