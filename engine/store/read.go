@@ -46,13 +46,15 @@ func (s *Store) OpenAgent(tenant, id string) (*Reader, error) {
 // openFile opens an agent's file, which counts as no use of it.
 func (s *Store) openFile(tenant, id string) (*Reader, error) {
 	path := s.path(tenant, id)
+	now := s.now()
 	s.mu.Lock()
 	e, closed := s.entries.byPath[path], s.closed
+	gone := e == nil || e.expired(now)
 	s.mu.Unlock()
 	switch {
 	case closed:
 		return nil, ErrClosed
-	case e == nil || e.expired(s.now()):
+	case gone:
 		return nil, ErrNotFound
 	}
 	f, err := s.files.Open(path)
