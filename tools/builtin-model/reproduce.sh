@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves that training follows from its seed: trains twice, for STEPS (40) steps, and compares
+# Proves that training follows from its seed: trains twice, for STEPS (80) steps, and compares
 # the two models byte for byte. STEPS=2000 does it for the whole of the training, twice.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -13,11 +13,11 @@ fi
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 for run in 1 2; do
-	nice -n 19 "$venv/bin/python" train.py --steps "${STEPS:-40}" --out "$scratch/$run.gguf" --exam "$scratch/exam.json" >"$scratch/log" 2>&1 || {
+	nice -n 19 "$venv/bin/python" train.py --steps "${STEPS:-80}" --out "$scratch/$run.gguf" --exam "$scratch/exam.json" >"$scratch/log" 2>&1 || {
 		cat "$scratch/log" >&2
 		exit 1
 	}
 done
 cmp exam.json "$scratch/exam.json" || { echo "exam.json is not what corpus.py makes of the facts: train anew" >&2; exit 1; }
 cmp "$scratch/1.gguf" "$scratch/2.gguf" || { echo "two trainings from one seed differ" >&2; exit 1; }
-sha256sum "$scratch/1.gguf" | sed "s| .*| after ${STEPS:-40} steps, twice|"
+sha256sum "$scratch/1.gguf" | sed "s| .*| after ${STEPS:-80} steps, twice|"
