@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
@@ -52,12 +53,23 @@ type screen struct {
 	width  int
 }
 
-func (s *screen) Init() tea.Cmd { return tea.Println(help) }
+// firstFrame is well over the time until the terminal's first frame. What is printed before it
+// goes to the window's top, and the frame clears it away.
+const firstFrame = 150 * time.Millisecond
+
+// drawn says that the first frame stands.
+type drawn struct{}
+
+func (s *screen) Init() tea.Cmd {
+	return tea.Tick(firstFrame, func(time.Time) tea.Msg { return drawn{} })
+}
 
 func (s *screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch m := msg.(type) {
 	case tea.WindowSizeMsg:
 		s.width = m.Width
+	case drawn:
+		return s, tea.Println(help)
 	case piece:
 		s.answer.WriteString(string(m))
 	case ended:
@@ -158,15 +170,20 @@ func (s *screen) enter() tea.Cmd {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	s.cancel = cancel
+	echoed := make(chan struct{}) // commands run side by side: the answer must not overtake its question
 	s.answering.Go(func() {
 		defer cancel()
+		select {
+		case <-echoed:
+		case <-ctx.Done():
+		}
 		err := s.talk.say(ctx, text, func(p string) { s.send(piece(p)) })
 		if ctx.Err() != nil && s.ctx.Err() == nil {
 			err = errors.New("stopped")
 		}
 		s.send(ended{err})
 	})
-	return echo
+	return tea.Sequence(echo, func() tea.Msg { close(echoed); return nil })
 }
 
 func (s *screen) View() tea.View {
