@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/semantic-pod/semantic/engine/chat"
@@ -10,14 +11,18 @@ import (
 )
 
 // caller reads the calls of tools out of an answer while it is made. An answer is text
-// and then calls: from the first chat.CallOpen on the sampler lets through what is a
-// call of a tool that the request has, with arguments that its schema allows, and
-// nothing else. So every call that is complete is a good one.
+// and then calls: from the first opening on the sampler lets through what is a call of
+// a tool that the request has, with arguments that its schema allows, and nothing else.
+// So every call that is complete is a good one. In a form without a mark, text that is
+// no call may not come before one.
 type caller struct {
+	form     *chat.CallForm
+	openings []string // of calls
 	grammar  *constrain.Grammar
 	words    *constrain.Vocabulary
 	stops    []string // of the text before the calls
 	must     bool     // the answer is calls from its first token on
+	spoken   bool     // there was text
 	begun    bool     // the text is over
 	waiting  string   // what was not read yet
 	reading  bool     // the arguments of a call
@@ -30,7 +35,7 @@ type caller struct {
 
 // stream returns what cuts the answer's text off before its first call.
 func (c *caller) stream() *text.Stream {
-	return text.NewStream(append(append([]string{}, c.stops...), chat.CallOpen))
+	return text.NewStream(slices.Concat(c.stops, c.openings))
 }
 
 // matcher returns what holds an answer to its calls from their beginning on.
@@ -41,31 +46,40 @@ func (c *caller) matcher() *constrain.Matcher { return constrain.NewMatcher(c.gr
 func (s *sequence) speak(piece []byte) (out string, calls []dialect.CallDelta, stopped bool) {
 	out, stopped = s.stream.Push(piece)
 	c := s.calls
-	switch {
-	case c == nil || !c.begun && !(stopped && s.stream.Matched() == chat.CallOpen):
+	if c == nil {
 		return out, nil, stopped
-	case c.begun:
+	}
+	if c.begun {
 		return "", c.read(out), false
 	}
+	c.spoken = c.spoken || strings.TrimSpace(out) != ""
+	opening := s.stream.Matched()
+	if !stopped || !slices.Contains(c.openings, opening) {
+		return out, nil, stopped
+	}
 	rest := s.stream.Rest()
-	if c.begun = s.holdToCalls(rest); c.begun {
+	if c.begun = s.holdToCalls(opening, rest); c.begun {
 		s.picker.tell = false // what is told are the tokens of the text
 		s.stream = text.NewStream(nil)
 		more, _ := s.stream.Push(rest)
-		return out, c.read(more), false
+		return out, c.read(opening + more), false
 	}
+	c.spoken = true
 	s.stream = c.stream() // it only looked like a call
 	more, calls, stopped := s.speak(rest)
-	return out + chat.CallOpen + more, calls, stopped
+	return out + opening + more, calls, stopped
 }
 
-// holdToCalls makes sure that calls alone can follow. It is false if rest is none.
-func (s *sequence) holdToCalls(rest []byte) bool {
+// holdToCalls makes sure that calls alone can follow. It is false if what was said is none.
+func (s *sequence) holdToCalls(opening string, rest []byte) bool {
 	if s.calls.must {
 		return true // it is held already
 	}
+	if s.calls.form.Mark == "" && s.calls.spoken {
+		return false
+	}
 	m := s.calls.matcher()
-	if !m.Accept([]byte(chat.CallOpen)) || !m.Accept(rest) {
+	if !m.Accept([]byte(opening)) || !m.Accept(rest) {
 		return false
 	}
 	s.picker.format = m
@@ -86,7 +100,7 @@ func (c *caller) read(more string) (out []dialect.CallDelta) {
 	c.waiting += more
 	for {
 		if !c.reading {
-			head, rest, whole := strings.Cut(c.waiting, chat.CallArguments)
+			head, rest, whole := strings.Cut(c.waiting, c.form.Arguments)
 			if !whole {
 				return out
 			}
@@ -136,15 +150,19 @@ func (c *caller) over() bool { return c != nil && c.begun }
 // called says whether the answer has a call that is complete.
 func (c *caller) called() bool { return c != nil && c.complete > 0 }
 
-// callsOf are the ways in which an answer may call the tools of a request.
-func callsOf(r *dialect.Request) (calls []constrain.Call, between string) {
+// callsOf are the ways in which an answer may call the tools of a request, and what may
+// stand between two of them.
+func callsOf(r *dialect.Request, form *chat.CallForm) (calls []constrain.Call, between string) {
 	for _, t := range r.Tools {
-		if r.ToolUse.Name == "" || r.ToolUse.Name == t.Name {
-			calls = append(calls, constrain.Call{Before: chat.CallHead + t.Name + chat.CallArguments, Arguments: t.Parameters, After: chat.CallClose})
+		if r.ToolUse.Name != "" && r.ToolUse.Name != t.Name {
+			continue
+		}
+		for _, head := range form.Heads {
+			calls = append(calls, constrain.Call{Before: head + t.Name + form.Arguments, Arguments: t.Parameters, After: form.Close})
 		}
 	}
-	if !r.ToolUse.Once {
-		between = chat.CallBetween
+	if !r.ToolUse.Once && form.Between != "" {
+		between = form.Between + form.Mark
 	}
 	return calls, between
 }

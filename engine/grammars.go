@@ -50,15 +50,18 @@ func (g *grammars) vocabulary() *constrain.Vocabulary {
 }
 
 // caller returns what reads the calls of one answer and holds them to the tools that a
-// request has.
-func (g *grammars) caller(r *dialect.Request) (*caller, *api.Error) {
-	calls, between := callsOf(r)
+// request has, in the form in which the model writes them.
+func (g *grammars) caller(r *dialect.Request, form *chat.CallForm) (*caller, *api.Error) {
+	calls, between := callsOf(r, form)
 	key := []byte("calls")
 	size := 0
-	for _, c := range calls {
+	for i, c := range calls {
 		key = append(append(key, 0), c.Before...)
-		if c.Arguments != nil {
-			key = append(append(key, 0), c.Arguments.Raw()...)
+		if c.Arguments == nil {
+			continue
+		}
+		key = append(append(key, 0), c.Arguments.Raw()...)
+		if i%len(form.Heads) == 0 {
 			size += len(c.Arguments.Raw())
 		}
 		if size > maxSchemaBytes {
@@ -69,7 +72,7 @@ func (g *grammars) caller(r *dialect.Request) (*caller, *api.Error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	grammar, err := g.keep(string(append(append(key, 0), between...)), func() (*constrain.Grammar, *api.Error) {
-		grammar := constrain.Calls(chat.CallOpen, calls, between)
+		grammar := constrain.Calls(form.Mark, calls, between)
 		for _, c := range calls {
 			if c.Arguments != nil && c.Arguments.Err() != nil {
 				return nil, c.Arguments.Err()
@@ -77,7 +80,14 @@ func (g *grammars) caller(r *dialect.Request) (*caller, *api.Error) {
 		}
 		return grammar, nil
 	})
-	return &caller{grammar: grammar, words: g.vocabulary(), stops: r.Stop, must: r.ToolUse.Must}, err
+	names := make([]string, 0, len(r.Tools))
+	for _, t := range r.Tools {
+		names = append(names, t.Name)
+	}
+	return &caller{
+		form: form, openings: form.Openings(names), grammar: grammar, words: g.vocabulary(),
+		stops: r.Stop, must: r.ToolUse.Must,
+	}, err
 }
 
 // keep returns the grammar of that key, compiled now or before. g.mu is held.

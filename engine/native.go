@@ -257,7 +257,7 @@ func (n *native) shape(seq *sequence, r *dialect.Request) *api.Error {
 		return err
 	}
 	if len(r.Tools) > 0 {
-		if seq.calls, err = n.formats.caller(r); err != nil {
+		if seq.calls, err = n.formats.caller(r, n.template.CallForm()); err != nil {
 			return err
 		}
 		seq.stream = seq.calls.stream()

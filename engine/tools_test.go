@@ -139,7 +139,12 @@ func checkCalls(t *testing.T, calls []called, names ...string) {
 }
 
 func TestToolChoiceIsEnforcedInBothDialects(t *testing.T) {
-	e := startEngine(t, toolConfig(t))
+	for form, cfg := range map[string]Config{"Hermes": toolConfig(t), "Llama 3": llama3Config(t)} {
+		t.Run(form, func(t *testing.T) { enforcesToolChoice(t, startEngine(t, cfg)) })
+	}
+}
+
+func enforcesToolChoice(t *testing.T, e *testEngine) {
 	used := map[string]bool{}
 	for seed := range 6 {
 		for choice, names := range map[string][]string{
@@ -248,7 +253,7 @@ func TestCallsAreReadOutOfAnAnswerWhereverItsTokensPart(t *testing.T) {
 		t.Fatal(fault)
 	}
 	r := &dialect.Request{Temperature: 1, TopP: 1, Stop: []string{"\"}"}, Tools: []dialect.Tool{{Name: "weather", Parameters: &town}, {Name: "now"}}}
-	rome, now := chat.WriteCall("weather", `{"town": "Oslo \"}", "days": 3}`), chat.WriteCall("now", "{}")
+	rome, now := chat.Hermes.Write("weather", `{"town": "Oslo \"}", "days": 3}`), chat.Hermes.Write("now", "{}")
 	answer := "Let me see. " + rome + "\n" + now
 	for size := 1; size < len(answer); size += 1 + size/4 {
 		var tokens []string
@@ -272,6 +277,45 @@ func TestCallsAreReadOutOfAnAnswerWhereverItsTokensPart(t *testing.T) {
 	}
 }
 
+// Llama 3 writes a call as JSON and nothing else, so that other JSON must be told from it.
+func TestLlama3sCallsAreReadOutOfAnAnswerWhereverItsTokensPart(t *testing.T) {
+	n := startEngine(t, llama3Config(t)).current().(*native)
+	town, fault := dialect.Parse([]byte(townSchema))
+	if fault != nil {
+		t.Fatal(fault)
+	}
+	r := &dialect.Request{Temperature: 1, TopP: 1, Tools: []dialect.Tool{{Name: "weather", Parameters: &town}, {Name: "now"}}}
+	const arguments = `{"town": "Oslo \"}", "days": 3}`
+	for _, answer := range []string{chat.Llama3.Write("weather", arguments), "\n\n" + chat.Llama3.Write("weather", arguments), `{"type": "function", "name": "weather", "parameters": ` + arguments + "}"} {
+		for size := 1; size < len(answer); size += 1 + size/4 {
+			var tokens []string
+			for left := answer; left != ""; {
+				k := min(size, len(left))
+				tokens, left = append(tokens, left[:k]), left[k:]
+			}
+			said, calls, finish := speaks(t, n, r, tokens...)
+			if strings.TrimSpace(said) != "" || finish != api.FinishToolCalls || len(calls) != 1 || calls[0].Name != "weather" || calls[0].Arguments != arguments || !calls[0].Complete {
+				t.Errorf("%q in tokens of %d bytes: %q, %+v, %s", answer, size, said, calls, finish)
+			}
+		}
+	}
+	for _, said := range []string{
+		`{"name": "Alice", "parameters": {}}`, `{"name": "weathers`, `{"name": "weather", "parameters": 7}`, `{"name": "now"}`,
+		"A call is " + chat.Llama3.Write("now", "{}"), `{"name": "now", "parameters": 1} ` + chat.Llama3.Write("now", "{}"),
+	} {
+		if got, calls, finish := speaks(t, n, r, said); got != said || len(calls) != 0 || finish != api.FinishStop {
+			t.Errorf("%q: said %q, called %+v, %s", said, got, calls, finish)
+		}
+	}
+}
+
+// llama3Config is of a model that writes calls as Llama 3 does.
+func llama3Config(t *testing.T) Config {
+	cfg := testConfig(t)
+	cfg.Model = enginetest.Model(t, enginetest.Shape{Context: 4096, ChatTemplate: enginetest.Llama3Template})
+	return cfg
+}
+
 func TestConversationWithCallsReachesTheModel(t *testing.T) {
 	e := startEngine(t, toolConfig(t))
 	n := e.current().(*native)
@@ -282,7 +326,7 @@ func TestConversationWithCallsReachesTheModel(t *testing.T) {
 		{"role":"assistant","content":[{"type":"tool_use","id":"c1","name":"weather","input":{"town":"Rome"}}]},
 		{"role":"user","content":[{"type":"tool_result","tool_use_id":"c1","content":[{"type":"text","text":"sunny"}]}]}]}`
 	tokens, err := n.template.Tokens([]chat.Message{
-		{Role: "user", Content: "Rome?"}, {Role: "assistant", Content: chat.WriteCall("weather", `{"town": "Rome"}`)}, {Role: "user", Content: "<tool_response>\nsunny\n</tool_response>"},
+		{Role: "user", Content: "Rome?"}, {Role: "assistant", Content: chat.Hermes.Write("weather", `{"town": "Rome"}`)}, {Role: "user", Content: "<tool_response>\nsunny\n</tool_response>"},
 	}, chat.Options{AddGenerationPrompt: true})
 	if err != nil {
 		t.Fatal(err)

@@ -62,8 +62,8 @@ type Template struct {
 	bos, eos  string
 	now       func() time.Time
 
-	tried    sync.Once
-	hasTools bool // it has a branch for tools that we can read
+	tried sync.Once
+	form  *CallForm // of its branch for tools; nil if it has none that we can read
 }
 
 // Refusal is an error by which the template itself refuses a conversation, such as one whose
@@ -92,8 +92,13 @@ func (t *Template) Render(messages []Message, o Options) ([]tokenizer.Segment, e
 			return nil, fmt.Errorf("cannot render messages[%d]: role %q is not one of %s", i, m.Role, strings.Join(Roles, ", "))
 		}
 	}
-	if uses := len(o.Tools) > 0 || slices.ContainsFunc(messages, Message.ofTools); uses && !t.TakesTools() {
-		messages, o.Tools = explain(messages, o.Tools), nil
+	if len(o.Tools) > 0 || slices.ContainsFunc(messages, Message.ofTools) {
+		switch form := t.toolForm(); {
+		case form == nil:
+			messages, o.Tools = explain(messages, o.Tools), nil
+		case form.Between == "":
+			messages = oneByOne(messages)
+		}
 	}
 	text, err := t.execute(messages, o, escape)
 	if err != nil {

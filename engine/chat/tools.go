@@ -20,24 +20,62 @@ type Call struct {
 	Arguments string // a JSON object
 }
 
-// How the assistant writes a call, as Hermes, Qwen and others were taught it. Between
-// CallHead and CallArguments stands the tool's name, after that its arguments.
-const (
-	CallOpen      = "<tool_call>"
-	CallHead      = "\n{\"name\": \""
-	CallArguments = "\", \"arguments\": "
-	CallClose     = "}\n</tool_call>"
-	CallBetween   = "\n" + CallOpen
-)
-
-// WriteCall returns a call as the assistant writes it.
-func WriteCall(name, arguments string) string {
-	return CallOpen + CallHead + name + CallArguments + arguments + CallClose
+// CallForm is how an assistant writes a call: one of Heads, the tool's name, Arguments, the
+// arguments as JSON, and Close.
+type CallForm struct {
+	Mark      string   // before each call; "" if an answer is either text or one call
+	Heads     []string // the first is how a call that was made is shown
+	Arguments string
+	Close     string
+	Between   string // between two calls; the second one's Mark is not in it
 }
 
-// TakesTools says whether the template shows tools to the model, and calls in the form
-// in which we read them. It is found out by trying.
-func (t *Template) TakesTools() bool {
+// The forms that we read: what Hermes, Qwen and others were taught, which is that of our
+// own prompt too, and that of Llama 3.1 to 3.3, which is a JSON object alone.
+var (
+	Hermes = CallForm{
+		Mark: "<tool_call>", Heads: []string{"\n{\"name\": \""}, Arguments: "\", \"arguments\": ",
+		Close: "}\n</tool_call>", Between: "\n",
+	}
+	Llama3 = CallForm{
+		Heads:     []string{"{\"name\": \"", "{\"type\": \"function\", \"name\": \""},
+		Arguments: "\", \"parameters\": ", Close: "}",
+	}
+)
+
+// Write returns a call as the assistant writes it.
+func (f *CallForm) Write(name, arguments string) string {
+	return f.Mark + f.Heads[0] + name + f.Arguments + arguments + f.Close
+}
+
+// Openings are the texts by which a call of one of the tools is known from other text.
+func (f *CallForm) Openings(tools []string) (out []string) {
+	if f.Mark != "" {
+		return []string{f.Mark}
+	}
+	for _, head := range f.Heads {
+		for _, name := range tools {
+			out = append(out, head+name+f.Arguments)
+		}
+	}
+	return out
+}
+
+// CallForm returns how answers to the template's prompts write calls.
+func (t *Template) CallForm() *CallForm {
+	if form := t.toolForm(); form != nil {
+		return form
+	}
+	return &Hermes
+}
+
+// TakesTools says whether the template shows tools to the model, and calls in a form
+// that we read.
+func (t *Template) TakesTools() bool { return t.toolForm() != nil }
+
+// toolForm returns the form in which the template itself shows calls, or nil if it shows
+// no tools, or writes calls in a form that we do not read. It is found out by trying.
+func (t *Template) toolForm() *CallForm {
 	t.tried.Do(func() {
 		const name = "probe_of_tools"
 		ask := []Message{{Role: "user", Content: "a"}}
@@ -50,9 +88,48 @@ func (t *Template) TakesTools() bool {
 			Message{Role: "assistant", Calls: []Call{{ID: "c", Name: name, Arguments: `{"d": 1}`}}},
 			Message{Role: "tool", CallID: "c", Tool: name, Content: "result_of_probe"},
 		), Options{}, escape)
-		t.hasTools = err == nil && strings.Contains(called, WriteCall(name, `{"d": 1}`)) && strings.Contains(called, "result_of_probe")
+		if err != nil || !strings.Contains(called, "result_of_probe") {
+			return
+		}
+		for _, form := range []*CallForm{&Hermes, &Llama3} {
+			if strings.Contains(called, form.Write(name, `{"d": 1}`)) {
+				t.form = form
+			}
+		}
 	})
-	return t.hasTools
+	return t.form
+}
+
+// oneByOne returns the conversation with one call at most in a turn, each followed by
+// its result, for templates that show no more.
+func oneByOne(messages []Message) []Message {
+	var out []Message
+	for i := 0; i < len(messages); i++ {
+		m := messages[i]
+		if len(m.Calls) < 2 {
+			out = append(out, m)
+			continue
+		}
+		end := i + 1
+		for end < len(messages) && messages[end].Role == "tool" {
+			end++
+		}
+		results := messages[i+1 : end]
+		for n, call := range m.Calls {
+			turn := Message{Role: m.Role, Calls: []Call{call}}
+			if n == 0 {
+				turn.Content = m.Content
+			}
+			out = append(out, turn)
+			for _, r := range results {
+				if r.CallID == call.ID {
+					out = append(out, r)
+				}
+			}
+		}
+		i = end - 1
+	}
+	return out
 }
 
 // explain returns the conversation with our own tool prompt, for a template that knows
@@ -76,7 +153,7 @@ func explain(messages []Message, tools []Tool) []Message {
 				calls = append(calls, m.Content)
 			}
 			for _, c := range m.Calls {
-				calls = append(calls, WriteCall(c.Name, c.Arguments))
+				calls = append(calls, Hermes.Write(c.Name, c.Arguments))
 			}
 			m.Content, m.Calls = strings.Join(calls, "\n"), nil
 		}
@@ -101,7 +178,7 @@ func explain(messages []Message, tools []Tool) []Message {
 func toolPrompt(tools []Tool) string {
 	var b strings.Builder
 	b.WriteString("You can call tools. To call one, write exactly this, with the tool's name and its arguments as JSON:\n")
-	b.WriteString(WriteCall("NAME", "{...}"))
+	b.WriteString(Hermes.Write("NAME", "{...}"))
 	b.WriteString("\nIts result is then given to you in <tool_response></tool_response>. When no tool is needed, answer in plain words.\nThe tools, one a line, with the JSON schema of their arguments:")
 	for _, tool := range tools {
 		b.WriteString("\n")

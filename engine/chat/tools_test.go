@@ -3,6 +3,8 @@ package chat
 import (
 	"strings"
 	"testing"
+
+	"github.com/semantic-pod/semantic/engine/enginetest"
 )
 
 // withTools has a branch for tools, and writes calls as Hermes, Qwen and others do.
@@ -88,49 +90,27 @@ func TestTemplateWhoseCallsAreWrittenOtherwiseGetsOurPrompt(t *testing.T) {
 	}
 }
 
-// llama3 shows tools and writes calls in the way of Llama 3.1 to 3.3: the schema is asked for as
-// "parameters", one call an answer, and results are the role ipython's.
-const llama3 = `{{- bos_token }}
-{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] | trim %}{%- set messages = messages[1:] %}{%- else %}{%- set system = '' %}{%- endif %}
-{{- '<|start_header_id|>system<|end_header_id|>\n\n' }}
-{%- if tools is not none %}{{- 'Environment: ipython\n' }}{%- endif %}
-{{- system + '<|eot_id|>' }}
-{%- if tools is not none %}
-{{- '<|start_header_id|>user<|end_header_id|>\n\nAnswer as {"name": function, "parameters": its arguments}.\n' }}
-{%- for t in tools %}{{- t | tojson(indent=4) }}{{- '\n\n' }}{%- endfor %}
-{{- messages[0]['content'] | trim }}{{- '<|eot_id|>' }}{%- set messages = messages[1:] %}
-{%- endif %}
-{%- for message in messages %}
-{%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
-{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}
-{%- elif 'tool_calls' in message %}
-{%- if not message.tool_calls | length == 1 %}{{- raise_exception('one call at once is all that this model makes') }}{%- endif %}
-{%- set tool_call = message.tool_calls[0].function %}
-{{- '<|start_header_id|>assistant<|end_header_id|>\n\n{"name": "' + tool_call.name + '", "parameters": ' }}{{- tool_call.arguments | tojson }}{{- '}<|eot_id|>' }}
-{%- else %}{{- '<|start_header_id|>ipython<|end_header_id|>\n\n' }}{{- message.content | tojson }}{{- '<|eot_id|>' }}
-{%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}`
-
-// Llama 3's form is one that we do not read: its models get our prompt, through their own template's
-// messages, and with it what their template refuses, such as two calls at once.
-func TestLlama3sTemplateGetsOurPrompt(t *testing.T) {
-	tpl := parse(t, llama3)
-	if tpl.TakesTools() {
-		t.Error("it is taken for one whose calls we read")
+// Llama 3 is asked by its own template: the schema is asked for as "parameters", a turn
+// has one call, and results are the role ipython's.
+func TestLlama3sTemplateIsAskedByItself(t *testing.T) {
+	tpl := parse(t, enginetest.Llama3Template)
+	if form := tpl.CallForm(); form != &Llama3 {
+		t.Fatalf("its calls are taken for %+v", form)
 	}
 	got := render(t, tpl, asked, Options{Tools: weather, AddGenerationPrompt: true})
 	turn := func(role, content string) string {
 		return "<|start_header_id|>" + role + "<|end_header_id|>\n\n" + content + "<|eot_id|>"
 	}
-	want := turn("system", "Be brief.\n\n"+toolPrompt(weather)) + turn("user", "Rome?") + turn("assistant", calls) +
-		turn("user", "<tool_response>\nsunny\n</tool_response>\n<tool_response>\nwindy\n</tool_response>") + turn("assistant", "Sunny.") +
-		"<|start_header_id|>assistant<|end_header_id|>\n\n"
-	if !strings.HasSuffix(got, want) || len(got)-len(want) > len("<|endoftext|>") { // before it stands BOS
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	want := turn("user", "Rome?") +
+		turn("assistant", `{"name": "weather", "parameters": {"town": "Rome"}}`) + turn("ipython", `"sunny"`) +
+		turn("assistant", `{"name": "weather", "parameters": {"town": "Ostia", "days": 2}}`) + turn("ipython", `"windy"`) +
+		turn("assistant", "Sunny.") + "<|start_header_id|>assistant<|end_header_id|>\n\n"
+	system, rest, ok := strings.Cut(got, "<|start_header_id|>user<|end_header_id|>\n\n")
+	if !ok || !strings.Contains(system, "Environment: ipython\nBe brief.") || strings.Contains(got, "<tool_call>") {
+		t.Errorf("got\n%s", got)
 	}
-	if strings.Contains(got, "ipython") || strings.Contains(got, `"parameters": {"town": "Rome"}`) {
-		t.Errorf("the template's own form of tools is in it:\n%s", got)
+	if !strings.HasPrefix(rest, `Answer as {"name": function`) || !strings.Contains(rest, `"description": "Tells the <weather>"`) || !strings.HasSuffix("<|start_header_id|>user<|end_header_id|>\n\n"+rest[strings.Index(rest, "Rome?"):], want) {
+		t.Errorf("got\n%s\nwant at its end\n%s", got, want)
 	}
 	if got, want := render(t, tpl, asked[:2], Options{}), turn("system", "Be brief.")+turn("user", "Rome?"); !strings.HasSuffix(got, want) {
 		t.Errorf("without tools:\n%s", got)

@@ -13,19 +13,22 @@ type Call struct {
 }
 
 // Calls returns the grammar of an answer that is the text open and then one of the
-// calls; with a text between, more of them may follow. What cannot be kept of a schema
-// is noted as its value's fault.
+// calls; with a text between, more of them may follow. Both texts may be empty, between
+// alone too. What cannot be kept of a schema is noted as its value's fault.
 func Calls(open string, calls []Call, between string) *Grammar {
 	g := &Grammar{places: maxPlaces + len(calls)}
 	one := g.add(node{kind: anyOf})
 	for _, call := range calls {
 		g.nodes[one].alternatives = append(g.nodes[one].alternatives, g.call(call))
 	}
-	n := node{kind: repeat, parts: []int32{g.exactly(open), one, -1}}
-	if between != "" {
-		n.parts[2] = g.exactly(between)
+	g.root = one
+	if open != "" {
+		n := node{kind: repeat, parts: []int32{g.exactly(open), one, -1}}
+		if between != "" {
+			n.parts[2] = g.exactly(between)
+		}
+		g.root = g.add(n)
 	}
-	g.root = g.add(n)
 	g.flatten()
 	for _, call := range calls {
 		if call.Arguments != nil && call.Arguments.Err() != nil {

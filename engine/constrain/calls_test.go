@@ -106,6 +106,19 @@ func TestOneCallEndsTheAnswerWhereNoMoreMayCome(t *testing.T) {
 	}
 }
 
+func TestCallWithoutAMarkIsTheWholeAnswer(t *testing.T) {
+	g := Calls("", []Call{{Before: "f(", After: ")"}, {Before: "g(", After: ")"}}, "")
+	for answer, complete := range map[string]bool{"f({})": true, "g({})": true, "f({}": false, "f": false} {
+		m := NewMatcher(g, words)
+		if m.Complete() || !m.Accept([]byte(answer)) || m.Complete() != complete || m.Done() != complete || complete && m.Accept([]byte("g")) {
+			t.Errorf("%q: complete %t, done %t", answer, m.Complete(), m.Done())
+		}
+	}
+	if NewMatcher(g, words).Accept([]byte("h(")) {
+		t.Error("h( is let through")
+	}
+}
+
 func TestManyToolsCanAllBeCalled(t *testing.T) {
 	schemas := make([]string, 128)
 	g, err := callsOf(t, "", schemas...)

@@ -15,6 +15,30 @@ import (
 // ChatTemplate is the template of the models made here.
 const ChatTemplate = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 
+// Llama3Template shows tools and writes calls in the way of Llama 3.1 to 3.3: arguments are "parameters",
+// one call a turn, and results are the role ipython's.
+const Llama3Template = `{{- bos_token }}
+{%- if messages[0]['role'] == 'system' %}{%- set system = messages[0]['content'] | trim %}{%- set messages = messages[1:] %}{%- else %}{%- set system = '' %}{%- endif %}
+{{- '<|start_header_id|>system<|end_header_id|>\n\n' }}
+{%- if tools is not none %}{{- 'Environment: ipython\n' }}{%- endif %}
+{{- system + '<|eot_id|>' }}
+{%- if tools is not none %}
+{{- '<|start_header_id|>user<|end_header_id|>\n\nAnswer as {"name": function, "parameters": its arguments}.\n' }}
+{%- for t in tools %}{{- t | tojson(indent=4) }}{{- '\n\n' }}{%- endfor %}
+{{- messages[0]['content'] | trim }}{{- '<|eot_id|>' }}{%- set messages = messages[1:] %}
+{%- endif %}
+{%- for message in messages %}
+{%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}
+{%- elif 'tool_calls' in message %}
+{%- if not message.tool_calls | length == 1 %}{{- raise_exception('one call at once is all that this model makes') }}{%- endif %}
+{%- set tool_call = message.tool_calls[0].function %}
+{{- '<|start_header_id|>assistant<|end_header_id|>\n\n{"name": "' + tool_call.name + '", "parameters": ' }}{{- tool_call.arguments | tojson }}{{- '}<|eot_id|>' }}
+{%- else %}{{- '<|start_header_id|>ipython<|end_header_id|>\n\n' }}{{- message.content | tojson }}{{- '<|eot_id|>' }}
+{%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}`
+
 // DefaultModel is the file that `make model` puts under the repository's root.
 const DefaultModel = "models/smollm2-135m-instruct-q4_1.gguf"
 
