@@ -17,9 +17,11 @@ type llama struct {
 	url  string
 }
 
-func startLlama(t *testing.T, port int) *llama {
+// startLlama starts it, with a chat template in place of the model's own if one is given.
+func startLlama(t *testing.T, port int, template ...string) *llama {
 	t.Helper()
-	p, err := runBinary(python, root, nil, "e2e/python/llama_server.py", model, strconv.Itoa(port))
+	args := append([]string{"e2e/python/llama_server.py", model, strconv.Itoa(port)}, template...)
+	p, err := runBinary(python, root, nil, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,13 +35,13 @@ func startLlama(t *testing.T, port int) *llama {
 	return l
 }
 
-func newLlama(t *testing.T) *llama {
+func newLlama(t *testing.T, template ...string) *llama {
 	t.Helper()
 	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := startLlama(t, port)
+	l := startLlama(t, port, template...)
 	l.awaitHealth(t)
 	return l
 }
