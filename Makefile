@@ -60,7 +60,7 @@ correctness: ## Measure the engine's numbers against llama.cpp's reference figur
 	go test -count=1 -timeout 10m $(CORRECTNESS)
 
 e2e: build ## Drive the whole pod from outside with real clients
-	go test -count=1 -timeout 15m ./e2e
+	go test -count=1 -timeout 15m ./e2e ./e2e/load
 
 .PHONY: manifests manifests-check
 manifests: build ## Render deploy/kubernetes from the Helm chart, and the chart's alert rules from alerts/
@@ -72,6 +72,10 @@ manifests-check: build ## Hold the chart against Kubernetes' types and levels, h
 .PHONY: test-pod
 test-pod: image ## Drive the image and the pod made of it in real containers (podman, as root)
 	IMAGE_UNDER_TEST=$(IMAGE) go test -count=1 -timeout 10m ./e2e/container
+
+.PHONY: drill-pod
+drill-pod: image model ## As make drill, of pods of real containers (podman, as root); test-pod has short forms
+	IMAGE_UNDER_TEST=$(IMAGE) go test -count=1 -parallel 1 -timeout 120m -run '^(TestRollingPodsLoseNothing|TestCrashedPodsAreToldAndMended)$$' ./e2e/container -v -args -drill $(DRILL) -crash-drill 5m
 
 .PHONY: browser
 browser: build ## Drive the console in Debian's chromium; pictures of each view in both themes go to run/screenshots (SCREENSHOTS=DIR)

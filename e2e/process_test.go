@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/semantic-pod/semantic/e2e/load"
 )
 
 // patience is how long a test waits for what must happen. It is far above what a
@@ -133,29 +133,7 @@ func signalPID(t *testing.T, pid int, s syscall.Signal) {
 	}
 }
 
-// ports are handed out below the range from which the kernel takes those of
-// clients, so that none is taken between our look and the pod's.
-var ports = struct {
-	sync.Mutex
-	next int
-}{next: 10_000 + os.Getpid()%1000*20}
-
-func freePort() (int, error) {
-	ports.Lock()
-	defer ports.Unlock()
-	for range 1000 {
-		ports.next++
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports.next))
-		if errors.Is(err, syscall.EADDRINUSE) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		return ports.next, ln.Close()
-	}
-	return 0, errors.New("no TCP port is free")
-}
+func freePort() (int, error) { return load.FreePort() }
 
 // shortDir makes a folder whose name leaves room for a socket's: t.TempDir's does not.
 func shortDir(t *testing.T) string {

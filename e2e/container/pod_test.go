@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/semantic-pod/semantic/e2e/load"
 )
 
 const patience = 60 * time.Second
@@ -60,7 +61,7 @@ func newPod(t *testing.T, port int, more ...string) *pod {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, c := range []string{"proxy", "engine", "sidecar"} {
+			for _, c := range containers {
 				out, _ := podmanOutput("logs", "--tail", "15", p.name+"-"+c)
 				t.Logf("%s:\n%s", c, out)
 			}
@@ -79,7 +80,7 @@ func (p *pod) play(t *testing.T) {
 // stop ends the containers as the kubelet ends native sidecars: one after the other.
 func (p *pod) stop(t *testing.T) {
 	t.Helper()
-	for _, c := range []string{"proxy", "engine", "sidecar"} {
+	for _, c := range containers {
 		podman(t, "stop", "--time", "150", p.name+"-"+c)
 	}
 	p.endedWell(t)
@@ -95,7 +96,7 @@ func (p *pod) termAtOnce(t *testing.T) {
 
 func (p *pod) endedWell(t *testing.T) {
 	t.Helper()
-	for _, c := range []string{"proxy", "engine", "sidecar"} {
+	for _, c := range containers {
 		if status := podman(t, "inspect", "--format", "{{.State.ExitCode}}", p.name+"-"+c); status != "0" {
 			t.Errorf("%s ended with status %s", c, status)
 		}
@@ -125,12 +126,11 @@ func await(t *testing.T, what string, done func() bool) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := load.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 type message map[string]string
@@ -199,7 +199,7 @@ func TestPodOfContainers(t *testing.T) {
 		t.Errorf("the agent came back with %d tokens cached", cached)
 	}
 	p.stopUnderStreams(t, 10, p.termAtOnce)
-	for _, c := range []string{"proxy", "engine", "sidecar"} {
+	for _, c := range containers {
 		p.awaitRestart(t, c, 1)
 		if out, err := output(exec.Command("sh", "-c", `exec podman logs "$0" 2>&1`, p.name+"-"+c)); err != nil || strings.Contains(out, "process failed") {
 			t.Errorf("%s did not end well: %v\n%s", c, err, out)
@@ -300,10 +300,15 @@ func readStream(resp *http.Response, begun func()) error {
 	return nil
 }
 
+func (p *pod) logDir(t *testing.T) string {
+	t.Helper()
+	return podman(t, "volume", "inspect", "--format", "{{.Mountpoint}}", p.logs)
+}
+
 // provenLogs holds what lies on the volumes of a pod that is gone.
 func (p *pod) provenLogs(t *testing.T, ids []string) {
 	t.Helper()
-	logs := podman(t, "volume", "inspect", "--format", "{{.Mountpoint}}", p.logs)
+	logs := p.logDir(t)
 	verified, err := output(exec.Command("../../bin/semantic", "logs", "verify", logs))
 	if err != nil {
 		t.Errorf("the manifest: %v", err)

@@ -48,9 +48,12 @@ func JudgeRolling(outcomes []Outcome, ends Ends) *Verdict {
 
 // Kill is a process that was killed, at a time in seconds since 1970.
 type Kill struct {
-	Process string
+	Process string // or WholePod
 	At      float64
 }
+
+// WholePod is killed with its proxy.
+const WholePod = "pod"
 
 // killSlack is for how long after a proxy was killed its address may be dead, in seconds:
 // the supervisor's pause, which doubles from 0.1 s to 10 s.
@@ -77,7 +80,7 @@ func JudgeCrashes(outcomes []Outcome, ends Ends, kills []Kill) *Verdict {
 
 func diedDuring(o Outcome, kills []Kill) bool {
 	return slices.ContainsFunc(kills, func(k Kill) bool {
-		return k.Process == "proxy" && k.At <= o.To && k.At >= o.From-killSlack
+		return (k.Process == "proxy" || k.Process == WholePod) && k.At <= o.To && k.At >= o.From-killSlack
 	})
 }
 

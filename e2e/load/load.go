@@ -1,8 +1,9 @@
 // Package load drives pods the way their users do while they are restarted and killed:
 // clients that use OpenAI's SDK with its retries off, behind a balancer that follows
-// readiness. It judges what each client saw by what the pods' logs say.
+// readiness. It judges what each client saw by what the pods' logs say. What a pod is, a
+// child of `semantic serve` or containers, its tests say.
 //
-// Read: load (the clients), balancer, ends (what the logs say), judge.
+// Read: fleet (the drills), load (the clients), balancer, ends (what the logs say), judge.
 package load
 
 import (

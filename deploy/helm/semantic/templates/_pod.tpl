@@ -32,8 +32,19 @@ seccompProfile: {type: RuntimeDefault}
 
 {{- define "semantic.mounts" -}}
 - {name: config, mountPath: /etc/semantic/config, readOnly: true}
-- {name: sockets, mountPath: /run/semantic}
-- {name: logs, mountPath: /logs}
+- {name: {{ include "semantic.scratch" (list . "sockets") }}, mountPath: /run/semantic}
+- {name: {{ include "semantic.volume" (list . "logs") }}, mountPath: /logs}
+{{- end }}
+
+{{/* An emptyDir's name. podman 4 gives all pods of a host the same folder for the same name. */}}
+{{- define "semantic.scratch" -}}
+{{ include "semantic.name" (index . 0) | replace "." "-" }}-{{ index . 1 }}
+{{- end }}
+
+{{/* The name of the volume data or logs: a claim's of the StatefulSet is part of the claim's own. */}}
+{{- define "semantic.volume" -}}
+{{- $p := index (index . 0).Values.persistence (index . 1) }}
+{{- if or $p.existingClaim $p.enabled }}{{ index . 1 }}{{ else }}{{ include "semantic.scratch" . }}{{ end }}
 {{- end }}
 
 {{- define "semantic.engine" -}}
@@ -52,7 +63,7 @@ livenessProbe:
   failureThreshold: 3
 volumeMounts:
   {{- include "semantic.mounts" . | nindent 2 }}
-  - {name: data, mountPath: /data}
+  - {name: {{ include "semantic.volume" (list . "data") }}, mountPath: /data}
   {{- if .Values.coldStore.existingClaim }}
   - {name: cold, mountPath: /cold}
   {{- end }}
@@ -116,7 +127,7 @@ resources:
 securityContext:
   {{- include "semantic.security" . | nindent 2 }}
 volumeMounts:
-  - {name: data, mountPath: /data}
+  - {name: {{ include "semantic.volume" (list . "data") }}, mountPath: /data}
 {{- end }}
 
 {{- define "semantic.pod" -}}
@@ -162,7 +173,7 @@ spec:
     {{- end }}
   volumes:
     - {name: config, configMap: {name: {{ include "semantic.name" . }}}}
-    - {name: sockets, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+    - {name: {{ include "semantic.scratch" (list . "sockets") }}, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
     {{- if .Values.keys.secret }}
     - {name: keys, secret: {secretName: {{ .Values.keys.secret }}, defaultMode: 0440}}
     {{- end }}
@@ -184,7 +195,7 @@ spec:
     {{- if $p.existingClaim }}
     - {name: {{ $name }}, persistentVolumeClaim: {claimName: {{ $p.existingClaim }}}}
     {{- else if not $p.enabled }}
-    - {name: {{ $name }}, emptyDir: {sizeLimit: {{ $.Values.persistence.emptyDirLimit }}}}
+    - {name: {{ include "semantic.volume" (list $ $name) }}, emptyDir: {sizeLimit: {{ $.Values.persistence.emptyDirLimit }}}}
     {{- else if eq $.Values.kind "Deployment" }}
     - {name: {{ $name }}, persistentVolumeClaim: {claimName: {{ include "semantic.name" $ }}-{{ $name }}}}
     {{- end }}
