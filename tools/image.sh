@@ -33,7 +33,9 @@ labels=(
 	--label org.opencontainers.image.licenses=Apache-2.0
 )
 case $tool in
-podman | buildah) "$tool" build --quiet ${IMAGE_CACHE:+--no-cache} --timestamp 0 --network none --tag "$name" "${labels[@]}" --file deploy/Containerfile "$context" ;;
+podman | buildah) # without layers of its own for each step and without its version, in which the two differ
+	"$tool" build --quiet --layers=false --identity-label=false --timestamp 0 --network none --tag "$name" "${labels[@]}" --file deploy/Containerfile "$context"
+	;;
 docker)
 	# BuildKit takes the time from here; docker's old builder writes its own into the image.
 	docker buildx version >/dev/null 2>&1 || echo "make image: docker has no buildx: what is in the image is the same each time, its id is not" >&2

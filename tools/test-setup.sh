@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # Debian packages: the command that proves each, and its package.
-need=(haproxy:haproxy promtool:prometheus prometheus-alertmanager:prometheus-alertmanager amtool:prometheus-alertmanager node:nodejs npm:npm python3:python3 curl:curl ps:procps openssl:openssl logrotate:logrotate zstd:zstd redis-server:redis-server chromium:chromium podman:podman runc:runc conmon:conmon iptables:iptables /usr/lib/podman/netavark:netavark catatonit:catatonit systemd-analyze:systemd)
+need=(haproxy:haproxy promtool:prometheus prometheus-alertmanager:prometheus-alertmanager amtool:prometheus-alertmanager node:nodejs npm:npm python3:python3 curl:curl ps:procps openssl:openssl logrotate:logrotate zstd:zstd redis-server:redis-server chromium:chromium podman:podman buildah:buildah docker:docker.io dockerd:docker.io runc:runc conmon:conmon iptables:iptables /usr/lib/podman/netavark:netavark catatonit:catatonit systemd-analyze:systemd)
 missing=()
 for pair in "${need[@]}"; do
 	command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")

@@ -77,36 +77,6 @@ func TestImageIsNotRootAndSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// The same binary gives the same image, whatever its time and mode.
-func TestImageIsReproducible(t *testing.T) {
-	script, err := filepath.Abs("../../tools/image.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary, err := os.ReadFile("../../bin/semantic")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids := map[string]bool{}
-	for _, mode := range []os.FileMode{0o755, 0o700} {
-		copied := filepath.Join(t.TempDir(), "semantic")
-		if err := os.WriteFile(copied, binary, mode); err != nil {
-			t.Fatal(err)
-		}
-		name := "localhost/semantic-test:reproducible"
-		cmd := exec.Command(script, copied, name)
-		cmd.Env = append(os.Environ(), "IMAGE_TOOL=podman", "IMAGE_CACHE=no")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		ids[podman(t, "image", "inspect", "--format", "{{.Id}}", name)] = true
-		podman(t, "rmi", name)
-	}
-	if len(ids) != 1 {
-		t.Errorf("two builds gave %v", ids)
-	}
-}
-
 func TestImageIsRefusedWithoutAToolOrABinary(t *testing.T) {
 	for _, c := range []struct {
 		binary, tool, want string

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // testWithPodman gives podman a configuration with which it runs inside a container or
 // a small virtual machine too: runc, cgroups by their files, the host's own limit of files.
 func testWithPodman(m *testing.M) (int, error) {
-	for _, tool := range []string{"podman", "runc", "conmon", "iptables", "zstd", "haproxy"} {
+	for _, tool := range []string{"podman", "runc", "conmon", "iptables", "zstd", "haproxy", "buildah", "docker", "dockerd"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return 1, fmt.Errorf("%w; run as root: make test-setup", err)
 		}
