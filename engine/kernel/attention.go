@@ -55,16 +55,21 @@ func (v *Variant) Attend(s *Scratch, h *Heads, table []int32, queries []Query) {
 func (v *Variant) weigh(s *Scratch, h *Heads, table []int32, queries []Query, start, end int) {
 	p := &s.span
 	p.set(h, h.Keys, 0, table, start, end)
-	scores := v.scores
+	scores, scores8 := v.scores, v.scores8
 	if h.Type == KVQ8 {
-		scores = v.scoresQ8
+		scores, scores8 = v.scoresQ8, nil
 	}
-	for at := 0; at < len(queries); at += 4 {
-		for j := range 4 {
+	for at := 0; at < len(queries); {
+		run, n := scores, 4
+		if scores8 != nil && len(queries)-at > 4 {
+			run, n = scores8, 8
+		}
+		for j := range n {
 			k := min(at+j, len(queries)-1)
 			p.in[j], p.out[j] = &queries[k].Vector[0], &s.weights[k][0]
 		}
-		scores(p)
+		run(p)
+		at += n
 	}
 	for i := range queries {
 		weights := s.weights[i][:p.blocks*BlockTokens]
@@ -88,11 +93,15 @@ func (v *Variant) weigh(s *Scratch, h *Heads, table []int32, queries []Query, st
 
 // sumValues adds up the values of the tokens from start to end, by their weights.
 func (v *Variant) sumValues(s *Scratch, h *Heads, table []int32, queries []Query, start, end int) {
-	p, values, size := &s.span, v.values, 2
+	p, values, values64, size := &s.span, v.values, v.values64, 2
 	if h.Type == KVQ8 {
-		values, size = v.valuesQ8, 1
+		values, values64, size = v.valuesQ8, nil, 1
 	}
-	for e := 0; e < h.Dim; e += 16 {
+	for e := 0; e < h.Dim; {
+		run, n := values, 16
+		if values64 != nil && h.Dim-e >= 64 {
+			run, n = values64, 64
+		}
 		p.set(h, h.Values, e, table, start, end)
 		p.base = &h.Memory[h.Values+size*e]
 		for at := 0; at < len(queries); at += 4 {
@@ -103,8 +112,9 @@ func (v *Variant) sumValues(s *Scratch, h *Heads, table []int32, queries []Query
 					p.out[j] = &queries[k].Out[e]
 				}
 			}
-			values(p)
+			run(p)
 		}
+		e += n
 	}
 }
 

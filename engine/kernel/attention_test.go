@@ -106,12 +106,14 @@ func TestAttentionIsRightAtEveryLength(t *testing.T) {
 
 func TestQueryHasTheSameBitsInEveryCompanyAndVariant(t *testing.T) {
 	for _, kv := range []KVType{KVF16, KVQ8} {
-		t.Run(kv.String(), func(t *testing.T) { sameBitsInEveryCompany(t, kv) })
+		for _, dim := range []int{32, 160} {
+			t.Run(fmt.Sprintf("%v/%d", kv, dim), func(t *testing.T) { sameBitsInEveryCompany(t, kv, dim) })
+		}
 	}
 }
 
-func sameBitsInEveryCompany(t *testing.T, kv KVType) {
-	const dim, tokens = 32, 530
+func sameBitsInEveryCompany(t *testing.T, kv KVType, dim int) {
+	const tokens = 530
 	r := rand.New(rand.NewPCG(21, 22))
 	queries := makeQueries(r, 16, tokens, dim)
 	var want [][]float32

@@ -34,6 +34,8 @@ type Variant struct {
 	scoresQ8, valuesQ8 func(*span)
 	scores             func(*span)
 	values             func(*span)
+	scores8            func(*span) // the same for eight queries, or nil
+	values64           func(*span) // the same for 64 elements, or nil
 	pause              func(n int)
 }
 
@@ -75,7 +77,7 @@ type mul struct {
 }
 
 // span is one call of an attention kernel: consecutive blocks of one sequence, one layer and one
-// KV head, for four queries. Its layout is known to the assembly.
+// KV head, for four queries or eight. Its layout is known to the assembly.
 type span struct {
 	base       *byte       // this layer's and head's keys (or values) in block 0 of the pool
 	table      *int32      // the numbers of the blocks
@@ -83,8 +85,8 @@ type span struct {
 	blockBytes int         // from one block of the pool to the next
 	dim        int         // elements of a head
 	last       int         // tokens of the last block that count
-	in         [4]*float32 // scores: the queries; values: each query's weight of every token
-	out        [4]*float32 // scores: one for every token; values: sixteen sums
+	in         [8]*float32 // scores: the queries; values: each query's weight of every token
+	out        [8]*float32 // scores: one for every token; values: sixteen sums
 	scales     *byte       // of bytes: in block 0, those of the keys, or of the first value
 	scaleStep  int         // of bytes: from one value's scale to the next
 }

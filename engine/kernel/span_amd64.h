@@ -1,8 +1,8 @@
 // Words of the attention kernels. By convention: DI the span, R14 the table's next block, R8 blocks that
 // are left, SI what is read, R15 its scales, R13 a count within the block; AX BX CX DX the four inputs, R9
 // R10 R11 R12 the four outputs.
-// The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[4], 80 out[4],
-// 112 scales, 120 scaleStep.
+// The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[8], 112 out[8],
+// 176 scales, 184 scaleStep.
 
 // OPEN begins with a span, INPUTS and OUTPUTS find its vectors.
 #define OPEN \
@@ -17,10 +17,10 @@
 	MOVQ 72(DI), DX
 
 #define OUTPUTS \
-	MOVQ 80(DI), R9; \
-	MOVQ 88(DI), R10; \
-	MOVQ 96(DI), R11; \
-	MOVQ 104(DI), R12
+	MOVQ 112(DI), R9; \
+	MOVQ 120(DI), R10; \
+	MOVQ 128(DI), R11; \
+	MOVQ 136(DI), R12
 
 // HALFBLOCK finds the keys or values of a block, BYTEBLOCK the bytes and the scales of one.
 #define HALFBLOCK \
@@ -34,7 +34,7 @@
 	IMULQ 24(DI), R15; \
 	MOVQ 0(DI), SI; \
 	ADDQ R15, SI; \
-	ADDQ 112(DI), R15; \
+	ADDQ 176(DI), R15; \
 	XORQ R13, R13
 
 // NEXTOUTPUTS and NEXTINPUTS go on to the next block and its sixteen tokens.

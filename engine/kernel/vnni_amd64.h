@@ -1,7 +1,7 @@
 // Words of the kernels with AVX-512 VNNI. By convention: DI the tile, SI the weights, R8 panels that
 // are left, R13 blocks that are left, R14 where in the results the panel's are; AX BX CX DX R9 R10 R11
 // R12 the activations of eight columns, Z0 to Z7 their results, Z8 to Z15 and Z16 to Z23 their integer sums.
-// The tile's fields: 0 w, 8 panels, 16 blocks, 24 add, 32 out[16], 160 x[16].
+// The tile's fields: 0 w, 8 panels, 16 blocks, 24 add, 32 out[16], 160 x[16]; for MANY there are more.
 
 #define START \
 	MOVQ t+0(FP), DI; \
@@ -171,6 +171,94 @@ block: \
 	DECQ R13; \
 	JNZ block; \
 	STORE; \
+	ADDQ $64, R14; \
+	DECQ R8; \
+	JNZ panel; \
+	VZEROUPPER; \
+	RET
+
+// MANY multiplies panels with any multiple of eight columns that lie one after the other: a panel
+// at a time with all of them, so that while they are computed the next panel comes from memory. Of
+// that, a block asks for what is its share when all columns have been: ASK, at R15.
+// The tile's fields: 288 columns, 296 stride, 312 vectors, 320 offset, and to keep: 328 columns that
+// are left, 336 their vectors, 344 the share.
+#define ASK3 \
+	PREFETCHT0 (R15); \
+	PREFETCHT0 64(R15); \
+	PREFETCHT0 128(R15)
+
+#define ASK5 \
+	ASK3; \
+	PREFETCHT0 192(R15); \
+	PREFETCHT0 256(R15)
+
+// FINISH adds to a column's result what is there, if that is asked for, and writes it.
+#define FINISH(n, z) \
+	MOVQ 24*n(AX), BX; \
+	VADDPS (BX)(R14*1), z, K1, z; \
+	VMOVUPS z, (BX)(R14*1)
+
+#define MANY(BYTES, ASK, BLOCK, STEP, MOVE) \
+	START; \
+	MOVQ 320(DI), R14; \
+	MOVL $BYTES, R13; \
+	VPBROADCASTD R13, Z31; \
+	ADDS; \
+	MOVQ $(8*STEP), AX; \
+	XORQ DX, DX; \
+	DIVQ 288(DI); \
+	INCQ AX; \
+	MOVQ AX, 344(DI); \
+panel: \
+	MOVQ 312(DI), AX; \
+	MOVQ AX, 336(DI); \
+	MOVQ 288(DI), AX; \
+	MOVQ AX, 328(DI); \
+	MOVQ 160(DI), R12; \
+	MOVQ 16(DI), R15; \
+	IMULQ $STEP, R15; \
+	ADDQ SI, R15; \
+group: \
+	MOVQ 296(DI), R13; \
+	MOVQ R12, AX; \
+	LEAQ (AX)(R13*1), BX; \
+	LEAQ (AX)(R13*2), CX; \
+	LEAQ (BX)(R13*2), DX; \
+	LEAQ (AX)(R13*4), R9; \
+	LEAQ (BX)(R13*4), R10; \
+	LEAQ (CX)(R13*4), R11; \
+	LEAQ (DX)(R13*4), R12; \
+	EACH8(ZERO, 0); \
+	MOVQ 16(DI), R13; \
+block: \
+	ASK; \
+	ADDQ 344(DI), R15; \
+	BLOCK(EACH8); \
+	ADDQ $STEP, SI; \
+	EACH8(ADVANCE, MOVE); \
+	DECQ R13; \
+	JNZ block; \
+	MOVQ 336(DI), AX; \
+	FINISH(0, Z0); \
+	FINISH(1, Z1); \
+	FINISH(2, Z2); \
+	FINISH(3, Z3); \
+	FINISH(4, Z4); \
+	FINISH(5, Z5); \
+	FINISH(6, Z6); \
+	FINISH(7, Z7); \
+	ADDQ $192, 336(DI); \
+	SUBQ $8, 328(DI); \
+	JZ next; \
+	MOVQ 16(DI), R13; \
+	IMULQ $STEP, R13; \
+	SUBQ R13, SI; \
+	MOVQ 16(DI), R13; \
+	IMULQ $MOVE, R13; \
+	SUBQ R13, R12; \
+	ADDQ 296(DI), R12; \
+	JMP group; \
+next: \
 	ADDQ $64, R14; \
 	DECQ R8; \
 	JNZ panel; \

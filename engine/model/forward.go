@@ -213,8 +213,9 @@ func (m *Model) feedForward(w *worker, y *layer, piece, rows int) {
 	b := &m.batch
 	m.multiply(w, &y.gate, piece, b.feedForwardIn, b.gate.Vectors(0, rows), false)
 	m.multiply(w, &y.up, piece, b.feedForwardIn, b.up.Vectors(0, rows), false)
-	from := piece * pieceRows
-	to := min(from+pieceRows, m.config.FeedForward)
+	size := y.gate.step * y.gate.PanelRows()
+	from := piece * size
+	to := min(from+size, m.config.FeedForward)
 	for r := range rows {
 		gate := b.gate.Vector(r)[from:to]
 		m.kernel.SwiGLU(gate, gate, b.up.Vector(r)[from:to])

@@ -64,7 +64,7 @@ func load(f *gguf.File, o Options) (*Model, error) {
 		o.Variant = kernel.Best()
 	}
 	m := &Model{kernel: o.Variant, kv: o.KV}
-	l := &loader{file: f, taken: map[string]bool{}}
+	l := &loader{file: f, threads: o.Threads, taken: map[string]bool{}}
 	var err error
 	if fault := survive(func() { err = m.describe(l) }); fault != nil || err != nil {
 		return nil, errors.Join(fault, err)

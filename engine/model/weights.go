@@ -28,17 +28,31 @@ type layer struct {
 	gate, up, down                 linear
 }
 
-// pieceRows is how many rows of results are one piece of work: a multiple of the 32 that share a
-// scale when results are quantized in turn.
-const pieceRows = 32
+// A piece of work is some panels of a matrix: a multiple of the 32 rows that share a scale when
+// results are quantized in turn. Larger pieces keep a kernel longer at what it has in the CPU's
+// caches; more of them than threads let the faster one do what a slower one leaves.
+const (
+	pieceRows       = 32
+	largestPiece    = 4 * pieceRows
+	piecesOfAThread = 4
+)
+
+// pieces cuts the panels of a matrix.
+func pieces(m *kernel.Matrix, threads int) (step, count int) {
+	share := m.Rows / (piecesOfAThread * threads)
+	rows := min(max((share+pieceRows-1)/pieceRows*pieceRows, pieceRows), largestPiece)
+	step = rows / m.PanelRows()
+	return step, (m.Panels() + step - 1) / step
+}
 
 // loader takes tensors from a file, remembers which were taken and the first error.
 type loader struct {
-	file   *gguf.File
-	taken  map[string]bool
-	err    error
-	bytes  int // of packed matrices
-	loaded []loading
+	file    *gguf.File
+	taken   map[string]bool
+	err     error
+	threads int
+	bytes   int // of packed matrices
+	loaded  []loading
 }
 
 // loading is a matrix that still waits for its memory and its weights.
@@ -110,8 +124,8 @@ func (l *loader) linear(name string, rows, cols int) linear {
 	}
 	l.bytes += (m.Bytes() + 63) &^ 63
 	l.loaded = append(l.loaded, loading{m, t.Data})
-	step := pieceRows / m.PanelRows()
-	return linear{m, step, (m.Panels() + step - 1) / step}
+	step, count := pieces(m, l.threads)
+	return linear{m, step, count}
 }
 
 // setFine spends twice the work on a matrix for results that are nearer to those of floats. Keys
