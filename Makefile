@@ -75,7 +75,7 @@ test-pod: image ## Drive the image and the pod made of it in real containers (po
 
 .PHONY: drill-pod
 drill-pod: image model ## As make drill, of pods of real containers (podman, as root); test-pod has short forms
-	IMAGE_UNDER_TEST=$(IMAGE) go test -count=1 -parallel 1 -timeout 120m -run '^(TestRollingPodsLoseNothing|TestCrashedPodsAreToldAndMended)$$' ./e2e/container -v -args -drill $(DRILL) -crash-drill 5m
+	IMAGE_UNDER_TEST=$(IMAGE) go test -count=1 -parallel 1 -timeout 120m -run '^(TestRollingPodsLoseNothing|TestCrashedPodsAreToldAndMended)$$' ./e2e/container -v -args -drill $(DRILL) -crash-drill 2m
 
 .PHONY: browser
 browser: build ## Drive the console in Debian's chromium; pictures of each view in both themes go to run/screenshots (SCREENSHOTS=DIR)

@@ -71,7 +71,7 @@ func (p *place) Kill(t *testing.T, process string) bool {
 }
 
 func TestRollingRestartsLoseNothing(t *testing.T) {
-	places := newPlaces(t, "--drain-delay", "1s", "--drain-quiet", "6s", "--drain-timeout", "7s")
+	places := newPlaces(t, "--drain-delay", "3s", "--drain-quiet", "6s", "--drain-timeout", "7s")
 	load.NewFleet(t, root, places...).Roll(t, *restarts)
 }
 

@@ -30,7 +30,8 @@ func newPlaces(t *testing.T, more ...string) []load.Place {
 	t.Helper()
 	var places []load.Place
 	for range 2 {
-		places = append(places, &place{pod: newPod(t, freePort(t), more...)})
+		// Each stop archives a file of each log: the verdict needs them all.
+		places = append(places, &place{pod: newPod(t, freePort(t), append(more, "--set", "config.log-keep=10000")...)})
 	}
 	return places
 }
@@ -100,7 +101,7 @@ func (p *place) running(t *testing.T, of []string) (pids []int) {
 // e2e's `semantic serve`.
 func TestRollingPodsLoseNothing(t *testing.T) {
 	t.Parallel()
-	places := newPlaces(t, "--set", "stop.drainTimeout=7", "--set-string", "config.drain-quiet=6s")
+	places := newPlaces(t, "--set", "stop.drainDelay=3,stop.drainTimeout=7", "--set-string", "config.drain-quiet=6s")
 	load.NewFleet(t, root, places...).Roll(t, *restarts)
 }
 

@@ -27,6 +27,8 @@ type Balancer struct {
 	left   chan struct{}
 }
 
+// inter is also how long a check may take to connect. A pod that has become unready is
+// known within 1.1 s: its drain delay must be longer.
 const balancerConfig = `
 global
 	stats socket %s mode 600
@@ -41,7 +43,7 @@ defaults
 	option tcplog
 	option httpchk GET /health/ready
 	http-check expect status 200
-	default-server check inter 100ms fall 1 rise 1
+	default-server check inter 1s fastinter 100ms downinter 100ms fall 2 rise 1
 listen requests
 	mode http
 	bind %s

@@ -3,6 +3,7 @@ package load
 import (
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -83,7 +84,8 @@ func (f *Fleet) Roll(t *testing.T, restarts int) {
 }
 
 // Crash kills processes of two pods for that long, at random under the same load, each
-// at least once, and only while the balancer sends to the other pod. It returns the kills.
+// at least once, and only while the other pod is ready and the balancer sends to it. It
+// returns the kills.
 func (f *Fleet) Crash(t *testing.T, long time.Duration, processes ...string) []Kill {
 	t.Helper()
 	f.start(t, 0)
@@ -95,6 +97,7 @@ func (f *Fleet) Crash(t *testing.T, long time.Duration, processes ...string) []K
 		time.Sleep(time.Duration(500+chance.IntN(2000)) * time.Millisecond)
 		place, process := chance.IntN(2), processes[len(kills)%len(processes)]
 		f.await(t, 1-place)
+		await(t, "the other pod", func() bool { return f.ready(1 - place) })
 		at := float64(time.Now().UnixMilli()) / 1000
 		if f.places[place].Kill(t, process) {
 			kills = append(kills, Kill{Process: process, At: at})
@@ -126,6 +129,16 @@ func (f *Fleet) await(t *testing.T, place int) {
 		}
 		return sends
 	})
+}
+
+// ready asks the pod itself: the balancer is a second late to know that one is not.
+func (f *Fleet) ready(place int) bool {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get("http://" + f.places[place].Address() + "/health/ready")
+	if err != nil {
+		return false
+	}
+	return r.Body.Close() == nil && r.StatusCode == http.StatusOK
 }
 
 func (f *Fleet) clients(t *testing.T) *Clients {
