@@ -89,11 +89,19 @@ func forwardedFor(headers []byte) (list []byte) {
 func (p *Proxy) locate(x *exchange, next handler) {
 	x.addr, x.client = x.conn.addr, x.conn.client
 	if len(p.addresses.trusted) > 0 && contains(p.addresses.trusted, x.addr) {
-		if addr := p.addresses.origin(x.addr, x.ctx.Request.Header.RawHeaders()); addr != x.addr {
+		if addr := p.addresses.origin(x.addr, x.headers()); addr != x.addr {
 			x.addr, x.client = addr, addr.String()
 		}
 	}
 	next(x)
+}
+
+// headers are the request's, as they came.
+func (x *exchange) headers() []byte {
+	if x.conn.lane != nil {
+		return x.raw // which begins with a line that is no header
+	}
+	return x.ctx.Request.Header.RawHeaders()
 }
 
 // screen refuses who comes from a wrong place.

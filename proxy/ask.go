@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sys/unix"
 )
 
@@ -174,11 +175,12 @@ func wholeHead(b []byte) bool {
 func (g *guest) stream() {
 	x, p := g.x, g.loop.p
 	g.state = streaming
+	x.giveHeaders(x.lines)
 	x.stream.begin(x, g.up, &g.a)
 	p.tellOrigin(x)
 	p.respond(x)
 	h := &x.ctx.Response.Header
-	if g.closes = h.ConnectionClose() || x.ctx.Request.Header.ConnectionClose(); g.closes {
+	if g.closes = h.ConnectionClose() || x.goodbye; g.closes {
 		h.SetConnectionClose()
 	}
 	h.SetContentLength(-1)
@@ -194,6 +196,10 @@ func (g *guest) answered(err error) {
 		return
 	}
 	if errors.Is(err, io.EOF) {
+		x.asIs = g.a.status == fasthttp.StatusOK && g.a.types == 1 && len(p.origins) == 0 && !x.ctx.IsHead()
+		if !x.asIs {
+			x.giveHeaders(x.lines)
+		}
 		p.accept(x, u, &g.a)
 	} else {
 		p.abandon(x, u, err)

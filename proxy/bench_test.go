@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/semantic-pod/semantic/api"
 )
@@ -170,4 +173,50 @@ func BenchmarkForwardWithKey(b *testing.B) {
 	h := startUnready(b, steadyEngine(b, steadyAnswer(200)), change)
 	h.waitReady("")
 	roundTrips(b, "tcp", h.addr, []byte(post(`{"max_tokens":20,"prompt":"`+strings.Repeat("y", 1000)+`"}`, "User-Agent: bench/1.0", "Accept: */*", bearer(ownKey))))
+}
+
+// BenchmarkOwnWork is what a loop does for a request with a key and limits, without what
+// the kernel does for TCP and for waiting: the request is there, and so is the answer.
+func BenchmarkOwnWork(b *testing.B) {
+	_, change := withKeys(b, keyEntry("ci", ownKey, "requests_per_second: 1000000", "burst: 1000000", "tokens_per_minute: 1000000000000", "max_concurrent: 100"))
+	h := startUnready(b, steadyEngine(b, nil), change, func(c *Config) { c.LimitNoDelay = true })
+	h.waitReady("")
+	request := []byte(post(`{"model":"bench","max_tokens":20,"messages":[{"role":"user","content":"Name the capital of Italy."}]}`, bearer(ownKey)))
+	answer, buf := steadyAnswer(200), make([]byte, 4096)
+	client, engine := pair(b), pair(b)
+	l, done := h.lanes[0], make(chan struct{})
+	b.ReportAllocs()
+	l.post(func() {
+		defer close(done)
+		c := &conn{p: h.Proxy, client: "127.0.0.1"}
+		g := &guest{loop: l, conn: c, fd: client[0]}
+		c.lane, g.alarm = g, alarm{ring: g.timeUp, owner: g}
+		u := &upstream{loop: l, fd: engine[0]}
+		l.idle = append(l.idle, u)
+		b.ResetTimer()
+		for range b.N {
+			g.begin()
+			g.take(request)
+			_, _ = readNow(engine[1], buf)
+			u.in, u.r, u.w = l.fromEngine, 0, copy(l.fromEngine, answer)
+			g.hear()
+			if n, _ := readNow(client[1], buf); !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 OK")) {
+				b.Errorf("it answers %q", buf[:n])
+				return
+			}
+		}
+		b.StopTimer()
+		l.idle = nil
+		l.alarms.drop(&g.alarm)
+	})
+	<-done
+}
+
+func pair(b *testing.B) [2]int {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = errors.Join(unix.Close(fds[0]), unix.Close(fds[1])) })
+	return fds
 }

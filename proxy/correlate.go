@@ -33,7 +33,10 @@ func (p *Proxy) correlate(x *exchange, next handler) {
 // are some twelve of each request, so that fasthttp's list of headers would cost more
 // than they do.
 func (p *Proxy) respond(x *exchange) {
-	took := time.Since(x.start)
+	took := x.took
+	if took == 0 {
+		took = time.Since(x.start)
+	}
 	b := appendHeader(x.told[:0], api.HeaderRequestID, x.id)
 	b = append(append(b, api.HeaderResponseTime...), ": "...)
 	b = append(appendHundredths(b, took), "ms\r\n"...)
@@ -43,7 +46,7 @@ func (p *Proxy) respond(x *exchange) {
 	}
 	x.told = b
 	if x.conn.lane == nil {
-		x.giveHeaders()
+		x.giveHeaders(x.told)
 	}
 	if p.health.leaving() { // so that who keeps a connection opens the next one to another pod
 		x.ctx.SetConnectionClose()
@@ -51,8 +54,8 @@ func (p *Proxy) respond(x *exchange) {
 }
 
 // giveHeaders gives fasthttp the headers, which are whole lines.
-func (x *exchange) giveHeaders() {
-	for line := range bytes.Lines(x.told) {
+func (x *exchange) giveHeaders(lines []byte) {
+	for line := range bytes.Lines(lines) {
 		name, value, _ := bytes.Cut(line, []byte(": "))
 		x.ctx.Response.Header.AddBytesKV(name, bytes.TrimSuffix(value, []byte("\r\n")))
 	}

@@ -149,7 +149,11 @@ func (p *Proxy) appendRequest(b []byte, x *exchange) []byte {
 	b = appendHeader(b, api.HeaderAgent, x.agent())
 	b = appendHeader(b, "Anthropic-Version", x.head.anthropicVersion)
 	b = appendHeader(b, "Anthropic-Beta", x.head.anthropicBeta)
-	left := max(1, (p.cfg.RequestTimeout - time.Since(x.start)).Milliseconds())
+	at := x.passed[admitted]
+	if x.dials > 0 { // which took time
+		at = x.now()
+	}
+	left := max(1, (p.cfg.RequestTimeout - at.Sub(x.start)).Milliseconds())
 	b = strconv.AppendInt(append(b, api.HeaderDeadline+": "...), left, 10)
 	return append(b, "\r\n\r\n"...)
 }

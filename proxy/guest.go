@@ -213,7 +213,7 @@ func (g *guest) run(x *exchange) {
 // awaitBody lets the rest of the body come, and then goes on with next.
 func (g *guest) awaitBody(next handler) {
 	x := g.x
-	x.later, g.next, g.state = true, next, receiving
+	x.later, x.waited, g.next, g.state = true, true, next, receiving
 	x.body = append(x.body[:0], x.held...)
 	g.by(time.Now().Add(g.loop.p.cfg.ReadTimeout))
 }

@@ -2,8 +2,7 @@ package proxy
 
 import (
 	"bytes"
-
-	"github.com/valyala/fasthttp"
+	"encoding/binary"
 )
 
 // head is what the proxy takes from a request's headers, read in one pass over
@@ -17,10 +16,12 @@ type head struct {
 	anthropicVersion, anthropicBeta    []byte
 	authorization, apiKey              []byte // never logged, never passed on
 	origin, corsMethod, corsHeaders    []byte
-	te                                 []byte
+	te, connection, expect             []byte
+	host, length                       []byte // the first ones
 
-	hosts, lengths, codings int
-	bad                     string // what is wrong with the headers; "" if nothing is
+	hosts, lengths, codings, connections int
+
+	bad string // what is wrong with the headers; "" if nothing is
 }
 
 // read reads the header block, up to and with the empty line.
@@ -45,25 +46,63 @@ func (h *head) readLine(line []byte) {
 		h.bad = "a header is folded over two lines"
 		return
 	}
-	i := bytes.IndexByte(line, ':')
-	if i < 1 {
-		h.bad = "a header line has no name"
+	name, value, bad := cutLine(line)
+	if bad != "" {
+		h.bad = bad
 		return
 	}
-	name, value := line[:i], bytes.Trim(line[i+1:], " \t")
-	for _, c := range name {
-		if !tokenBytes[c] {
-			h.bad = "a header's name holds a character that no name may hold"
-			return
-		}
-	}
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			h.bad = "a header's value holds a control character"
-			return
-		}
-	}
 	h.take(name, value)
+}
+
+// cutLine splits a line of headers, and says what is wrong with it if anything is.
+func cutLine(line []byte) (name, value []byte, bad string) {
+	i := 0
+	for i < len(line) && tokenBytes[line[i]] {
+		i++
+	}
+	switch {
+	case i == len(line) || i == 0 && line[0] == ':':
+		return nil, nil, "a header line has no name"
+	case line[i] != ':' && bytes.IndexByte(line[i:], ':') < 0:
+		return nil, nil, "a header line has no name"
+	case line[i] != ':':
+		return nil, nil, "a header's name holds a character that no name may hold"
+	}
+	name, value = line[:i], trimmedValue(line[i+1:])
+	if !printable(value) {
+		return nil, nil, "a header's value holds a control character"
+	}
+	return name, value, ""
+}
+
+// trimmedValue takes white space off both ends of a header's value.
+func trimmedValue(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// printable reports that a header's value holds no control character but tabs. It
+// looks at eight bytes at once while they are plain ASCII.
+func printable(b []byte) bool {
+	const each, high = 0x0101010101010101, 0x8080808080808080
+	for len(b) >= 8 {
+		v := binary.LittleEndian.Uint64(b)
+		if (v|(v-each*' ')|(v+each))&high != 0 { // neither above 0x7e nor below a blank
+			break
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // take keeps the headers that the proxy looks at. Of one that is given twice the
@@ -79,10 +118,13 @@ func (h *head) take(name, value []byte) {
 		if is(name, "host") {
 			h.hosts++
 			h.checkHost(value)
+			to = &h.host
 		}
 	case len("origin"):
 		if is(name, "origin") {
 			to = &h.origin
+		} else if is(name, "expect") {
+			to = &h.expect
 		}
 	case len("access-control-request-method"):
 		if is(name, "access-control-request-method") {
@@ -105,6 +147,9 @@ func (h *head) take(name, value []byte) {
 			to = &h.tracestate
 		} else if is(name, "x-agent-id") {
 			to = &h.agent
+		} else if is(name, "connection") {
+			h.connections++
+			to = &h.connection
 		}
 	case len("traceparent"):
 		if is(name, "traceparent") {
@@ -122,6 +167,7 @@ func (h *head) take(name, value []byte) {
 		if is(name, "content-length") {
 			h.lengths++
 			h.checkLength(value)
+			to = &h.length
 		} else if is(name, "anthropic-beta") {
 			to = &h.anthropicBeta
 		}
@@ -218,8 +264,7 @@ func letters(extra string) (set [256]bool) {
 
 // pathOf returns the path as it came, without query or the scheme and host of an
 // absolute target. It is never decoded: %2e and // are part of no route of ours.
-func pathOf(r *fasthttp.Request) []byte {
-	target := r.Header.RequestURI()
+func pathOf(target []byte) []byte {
 	if len(target) > 0 && target[0] != '/' {
 		if i := bytes.Index(target, []byte("://")); i >= 0 {
 			target = target[i+3:]

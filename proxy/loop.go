@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
 	"unsafe"
 
+	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +23,7 @@ const (
 	streamRead   = 8 << 10  // and of a stream this
 	loopKeep     = 256 << 10
 	eventsAtOnce = 256
+	yieldAfter   = 512 // events: long before the scheduler's watch interrupts a goroutine that does not
 )
 
 // loop serves client connections, and its own connections to the engine, by one
@@ -36,6 +39,7 @@ type loop struct {
 
 	events  [eventsAtOnce]unix.EpollEvent
 	ready   int                // of events
+	handled int                // since other goroutines had their turn
 	looks   func(uintptr) bool // look, made once
 	sockets []socket
 	unused  []int32 // of sockets
@@ -46,6 +50,7 @@ type loop struct {
 	fromClient, fromEngine []byte
 	pending, request       []byte
 	chunk                  [20]byte
+	date                   []byte // of answers
 	parser                 parser
 	idle                   []*upstream // the last one was used last
 
@@ -68,7 +73,7 @@ type socket struct {
 func newLoop(p *Proxy) (*loop, error) {
 	l := &loop{p: p, fromClient: make([]byte, loopRead), fromEngine: make([]byte, loopRead)}
 	l.looks = l.look
-	l.parser.init(l)
+	l.parser.l = l
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve connections: epoll: %w", err)
@@ -137,12 +142,17 @@ func (l *loop) run() {
 	housekeeping := &alarm{}
 	housekeeping.ring = func() {
 		l.closeOld()
+		l.date = fasthttp.AppendHTTPDate(l.date[:0], time.Now())
 		l.alarms.put(housekeeping, time.Now().Add(time.Second))
 	}
 	housekeeping.ring()
 	for !l.ended() {
 		if l.wait() != nil {
 			return
+		}
+		if l.handled += l.ready; l.handled >= yieldAfter {
+			l.handled = 0
+			runtime.Gosched()
 		}
 		for i := range l.ready {
 			e := &l.events[i]

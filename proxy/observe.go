@@ -39,6 +39,7 @@ func (p *Proxy) observed(x *exchange) {
 func (p *Proxy) record(x *exchange) {
 	x.release()
 	took := time.Since(x.start)
+	x.took = took
 	x.settle(x.start.Add(took))
 	if !x.counted {
 		return

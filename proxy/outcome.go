@@ -41,25 +41,37 @@ func (o *outcome) take(name, value []byte) bool {
 	if len(name) <= len(internalPrefix) || !is(name[:len(internalPrefix)], internalPrefix) {
 		return false
 	}
-	switch rest := name[len(internalPrefix):]; {
-	case is(rest, "finish"):
-		if f, ok := api.ParseFinish(text(value)); ok {
+	switch rest := name[len(internalPrefix):]; len(rest) {
+	case len("finish"):
+		if f, ok := api.ParseFinish(text(value)); ok && is(rest, "finish") {
 			o.finish = f
 		}
-	case is(rest, "prompt-tokens"):
-		o.count(&o.prompt, headerPrompt, value)
-	case is(rest, "cached-tokens"):
-		o.count(&o.cached, headerCached, value)
-	case is(rest, "completion-tokens"):
-		o.count(&o.completion, headerCompletion, value)
-	case is(rest, "ttft"):
-		o.time(&o.ttftMS, headerTTFT, value)
-	case is(rest, "queue-time"):
-		o.time(&o.queueMS, headerQueue, value)
-	case is(rest, "prefill-time"):
-		o.time(&o.prefillMS, headerPrefill, value)
-	case is(rest, "decode-time"):
-		o.time(&o.decodeMS, headerDecode, value)
+	case len("prompt-tokens"):
+		if is(rest, "prompt-tokens") {
+			o.count(&o.prompt, headerPrompt, value)
+		} else if is(rest, "cached-tokens") {
+			o.count(&o.cached, headerCached, value)
+		}
+	case len("completion-tokens"):
+		if is(rest, "completion-tokens") {
+			o.count(&o.completion, headerCompletion, value)
+		}
+	case len("ttft"):
+		if is(rest, "ttft") {
+			o.time(&o.ttftMS, headerTTFT, value)
+		}
+	case len("queue-time"):
+		if is(rest, "queue-time") {
+			o.time(&o.queueMS, headerQueue, value)
+		}
+	case len("prefill-time"):
+		if is(rest, "prefill-time") {
+			o.time(&o.prefillMS, headerPrefill, value)
+		}
+	case len("decode-time"):
+		if is(rest, "decode-time") {
+			o.time(&o.decodeMS, headerDecode, value)
+		}
 	}
 	return true
 }

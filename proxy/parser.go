@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
 
 	"github.com/valyala/fasthttp"
@@ -10,13 +9,11 @@ import (
 // loopRequest is the largest request, header and body, that a loop takes.
 const loopRequest = 64 << 10
 
-// parser makes requests out of bytes that are there, by fasthttp's reader of headers.
-// It takes the usual ones alone: HTTP/1.1, one at a time, with a body whose length is
-// told, or with none. For all others it is as if it had not looked.
+// parser makes requests out of bytes that are there. It takes the usual ones alone:
+// HTTP/1.1, one at a time, with a body whose length is told, or with none. For all
+// others, and those that are in doubt, it is as if it had not looked: fasthttp judges.
 type parser struct {
 	l        *loop
-	source   bytes.Reader
-	in       *bufio.Reader
 	contexts []*fasthttp.RequestCtx // to be used again
 }
 
@@ -31,11 +28,6 @@ const (
 
 // keepContexts is how many contexts a loop keeps for later requests.
 const keepContexts = 256
-
-func (r *parser) init(l *loop) {
-	r.l = l
-	r.in = bufio.NewReaderSize(&r.source, maxHeader)
-}
 
 func (r *parser) context() *fasthttp.RequestCtx {
 	if n := len(r.contexts); n > 0 {
@@ -55,10 +47,8 @@ func (r *parser) recycle(ctx *fasthttp.RequestCtx) {
 	if len(r.contexts) >= keepContexts {
 		return
 	}
-	ctx.Request.Reset()
 	ctx.Response.Reset()
-	ctx.Request.Header.DisableNormalizing() // which Reset undoes
-	ctx.Response.Header.DisableNormalizing()
+	ctx.Response.Header.DisableNormalizing() // which Reset undoes
 	r.contexts = append(r.contexts, ctx)
 }
 
@@ -73,24 +63,44 @@ func (r *parser) parse(g *guest, b []byte) (*exchange, parsed) {
 		return nil, partial
 	}
 	end += len(headerEnd)
-	if i := bytes.IndexByte(b, '\n'); b[i-1] != '\r' {
-		return nil, unusual
+	x := r.l.p.beginOn(r.context(), g.conn)
+	x.raw = append(x.raw, b[:end]...) // b is the loop's
+	if x.length = -1; x.readHead() {
+		x.length = x.usualLength()
 	}
-	ctx := r.context()
-	r.source.Reset(b[:end])
-	r.in.Reset(&r.source)
-	if ctx.Request.Header.Read(r.in) != nil || r.in.Buffered()+r.source.Len() > 0 {
-		r.recycle(ctx)
-		return nil, unusual
-	}
-	x := r.l.p.beginOn(ctx, g.conn)
-	x.length = x.usualLength()
 	if x.length < 0 || end+x.length > loopRequest || end+x.length < len(b) { // the last is pipelining
 		r.forget(x)
 		return nil, unusual
 	}
 	x.held = b[end:]
 	return x, readable
+}
+
+// readHead reads the request line and the headers, and reports false if the line is none
+// of HTTP/1.1 for a path.
+func (x *exchange) readHead() bool {
+	const version = " HTTP/1.1"
+	end := bytes.IndexByte(x.raw, '\n')
+	line, crlf := bytes.CutSuffix(x.raw[:end], []byte("\r"))
+	line, newest := bytes.CutSuffix(line, []byte(version))
+	method, target, found := bytes.Cut(line, []byte(" "))
+	if !crlf || !newest || !found || len(target) == 0 || target[0] != '/' || !isUpper(method) {
+		return false
+	}
+	x.target = target
+	x.ctx.Request.Header.SetMethodBytes(method)
+	x.look(target, x.raw[end+1:])
+	return true
+}
+
+// isUpper reports that a method is of capital letters, as all that we know are.
+func isUpper(method []byte) bool {
+	for _, c := range method {
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return len(method) > 0
 }
 
 var headerEnd = []byte("\r\n\r\n")
@@ -106,28 +116,36 @@ func (r *parser) forget(x *exchange) {
 // 0 it is none.
 func (x *exchange) usualLength() int {
 	const none = -1
-	h, p := &x.ctx.Request.Header, x.p
-	target := h.RequestURI()
+	h, p, target := &x.head, x.p, x.target
 	switch {
-	case x.head.bad != "" || !h.IsHTTP11() || x.head.codings > 0 || x.ctx.Request.MayContinue():
+	case h.bad != "" || h.codings > 0 || h.expect != nil:
 		return none
-	case len(target) == 0 || target[0] != '/' || len(target) > 1 && target[1] == '/' || !plain(target) || x.head.hosts != 1 || !plainHost(h.Host()):
+	case len(target) > 1 && target[1] == '/' || !plain(target) || h.hosts != 1 || !plainHost(h.host):
+		return none
+	case h.connections > 0 && !x.readConnection():
 		return none
 	case x.route != nil && (x.route.admin || x.route.template == metricsPath):
 		return none // they wait for others
-	case len(x.head.te) > 0:
+	case len(h.te) > 0:
 		return none // who takes trailers gets a stream's times in one
-	case p.door.issuer != nil && looksLikeToken(x.head.presented()):
+	case p.door.issuer != nil && looksLikeToken(h.presented()):
 		return none // its keys may have to be fetched
-	case x.head.lengths == 0:
+	case h.lengths == 0:
 		return 0
 	case !x.ctx.IsPost():
 		return none
 	}
-	if length := h.ContentLength(); int64(length) <= int64(p.cfg.MaxBody) {
-		return length
+	if length, ok := parseCount(h.length); ok && length <= min(loopRequest, int64(p.cfg.MaxBody)) {
+		return int(length)
 	}
 	return none
+}
+
+// readConnection takes the two words that say whether the connection is kept, and
+// reports false for anything else.
+func (x *exchange) readConnection() bool {
+	x.goodbye = is(x.head.connection, "close")
+	return x.head.connections == 1 && (x.goodbye || is(x.head.connection, "keep-alive"))
 }
 
 // plain reports whether a target holds nothing that a parser could stumble over.

@@ -42,6 +42,19 @@ func TestTheLoopTakesUsualRequestsAlone(t *testing.T) {
 		{"HTTP/1.0", "GET /v1/models HTTP/1.0\r\nHost: x\r\n\r\n", unusual},
 		{"no host", "GET /v1/models HTTP/1.1\r\nAccept: */*\r\n\r\n", unusual},
 		{"two hosts", "GET /v1/models HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", unusual},
+		{"a method in small letters", "get /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", unusual},
+		{"two blanks in the request line", "GET  /v1/models HTTP/1.1\r\nHost: x\r\n\r\n", unusual},
+		{"a blank in the target", "GET /v1/mod els HTTP/1.1\r\nHost: x\r\n\r\n", unusual},
+		{"no target", "GET HTTP/1.1\r\nHost: x\r\n\r\n", unusual},
+		{"a blank before a colon", "GET /v1/models HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n", unusual},
+		{"a control character in a value", "GET /v1/models HTTP/1.1\r\nHost: x\r\nA: 12345678\x019\r\n\r\n", unusual},
+		{"a DEL in a value", "GET /v1/models HTTP/1.1\r\nHost: x\r\nA: 1234\x7f678\r\n\r\n", unusual},
+		{"a tab and letters beyond ASCII in a value", "GET /v1/models HTTP/1.1\r\nHost: x\r\nA: 1234\t678 \xc3\xa4\r\n\r\n", readable},
+		{"a connection that is kept", head + "Connection: keep-alive\r\nContent-Length: 2\r\n\r\n{}", readable},
+		{"one that is not", head + "Connection: Close\r\nContent-Length: 2\r\n\r\n{}", readable},
+		{"a word of a connection's that we do not know", head + "Connection: close, x\r\nContent-Length: 2\r\n\r\n{}", unusual},
+		{"two words on a connection", head + "Connection: close\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}", unusual},
+		{"a length with too many digits", head + "Content-Length: 0000000000000000002\r\n\r\n{}", unusual},
 		{"a folded line", "GET /v1/models HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n", unusual},
 		{"a bare LF", "GET /v1/models HTTP/1.1\nHost: x\r\n\r\n", unusual},
 		{"a bare LF further down", "GET /v1/models HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", unusual},
@@ -116,8 +129,8 @@ func differs(x *exchange, sent []byte) string {
 	}
 	body, _ := io.ReadAll(r.Body)
 	switch {
-	case r.Method != string(x.ctx.Method()), r.RequestURI != string(x.ctx.Request.Header.RequestURI()), r.Host != string(x.ctx.Request.Header.Host()):
-		return fmt.Sprintf("%q is %s %s of %s to the loop", sent, x.ctx.Method(), x.ctx.Request.Header.RequestURI(), x.ctx.Request.Header.Host())
+	case r.Method != string(x.ctx.Method()), r.RequestURI != string(x.target), r.Host != string(x.head.host), r.Close != x.goodbye:
+		return fmt.Sprintf("%q is %s %s of %s to the loop", sent, x.ctx.Method(), x.target, x.head.host)
 	case r.ContentLength != int64(x.length), !bytes.Equal(body, x.held):
 		return fmt.Sprintf("%q has a body of %d bytes to the loop, %d to net/http", sent, x.length, r.ContentLength)
 	}

@@ -46,8 +46,10 @@ type exchange struct {
 	start time.Time
 	route *route // nil for a path that is none of ours
 	path  []byte // as it came, without the query
-	id    []byte // request id
-	trace traceID
+
+	target []byte // of a loop: the path with the query
+	id     []byte // request id
+	trace  traceID
 
 	addr   netip.Addr // from where it comes
 	client string     // the same as text
@@ -58,6 +60,11 @@ type exchange struct {
 	shared   shared.Grant   // what it holds of those that all proxies share
 	prompt   int64          // tokens that the prompt was thought to have
 
+	raw       []byte     // of a loop: request line and headers, as they came
+	lines     []byte     // of a loop: headers of the engine's that pass on
+	asIs      bool       // of a loop: they are all that the answer has beside those of every one
+	waited    bool       // of a loop: for the rest of the body
+	goodbye   bool       // of a loop: the client asks for the connection's end
 	held      []byte     // of a loop: what has come of the body
 	length    int        // of a loop: of the body
 	later     bool       // of a loop: the pipeline has returned before the answer was known
@@ -72,6 +79,7 @@ type exchange struct {
 	sent      time.Time // when the request was with the engine
 	answered  time.Time // when all of the engine's answer was here
 	ttft      time.Duration
+	took      time.Duration // the whole request; 0 while it is not over
 	bytesOut  int64
 	slot      bool // it holds one of --max-in-flight
 	streaming bool // its end comes after the handler's
@@ -85,7 +93,9 @@ type exchange struct {
 
 // begin takes an exchange for the request that ctx holds.
 func (p *Proxy) begin(ctx *fasthttp.RequestCtx) *exchange {
-	return p.beginOn(ctx, ctx.Conn().(*conn))
+	x := p.beginOn(ctx, ctx.Conn().(*conn))
+	x.look(ctx.Request.Header.RequestURI(), ctx.Request.Header.RawHeaders())
+	return x
 }
 
 func (p *Proxy) beginOn(ctx *fasthttp.RequestCtx, c *conn) *exchange {
@@ -93,10 +103,14 @@ func (p *Proxy) beginOn(ctx *fasthttp.RequestCtx, c *conn) *exchange {
 	x.ctx = ctx
 	x.conn = c
 	x.start = c.since
-	x.path = pathOf(&ctx.Request)
-	x.route = routeOf(x.path)
-	x.head.read(ctx.Request.Header.RawHeaders())
 	return x
+}
+
+// look reads a request's target and headers.
+func (x *exchange) look(target, headers []byte) {
+	x.path = pathOf(target)
+	x.route = routeOf(x.path)
+	x.head.read(headers)
 }
 
 // now is the time, by one look at the clock where time.Now takes two.
@@ -105,7 +119,8 @@ func (x *exchange) now() time.Time { return x.start.Add(time.Since(x.start)) }
 // end gives the exchange back, once nothing can refer to it any more.
 func (p *Proxy) end(x *exchange) {
 	id, body, told, line, kv, s := x.id[:0], recycled(x.body), x.told[:0], x.line, x.attributes[:0], x.stream.events.recycled()
-	*x = exchange{p: p, id: id, body: body, told: told, line: line, attributes: kv}
+	raw, lines := recycled(x.raw), recycled(x.lines)
+	*x = exchange{p: p, id: id, body: body, told: told, line: line, attributes: kv, raw: raw, lines: lines}
 	x.stream.events = s
 	p.exchanges.Put(x)
 }
@@ -149,7 +164,7 @@ func (p *Proxy) logFault(x *exchange, fault any) {
 
 // fail makes e the answer.
 func (x *exchange) fail(e *api.Error) {
-	x.refusal = e
+	x.refusal, x.asIs = e, false
 	x.finish = e.Class()
 	r := &x.ctx.Response
 	r.Reset()

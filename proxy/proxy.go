@@ -102,7 +102,7 @@ func New(cfg Config, log *telemetry.Log) (*Proxy, error) {
 	p.pipeline = stages{
 		p.correlate, p.locate, p.observe, p.refuseMalformed, p.shareAcrossOrigins, p.route,
 		p.answerLocally, // probes end here, whoever asks
-		p.screen, p.authenticate, pass(authenticated), p.limit, pass(withinLimits), p.readBody, pass(bodyRead),
+		p.screen, p.authenticate, pass(authenticated), p.limit, passSoon(withinLimits), p.readBody, passSoon(bodyRead),
 		p.administer, p.takeSlot, p.admit, pass(admitted), p.forward,
 	}.handler()
 	p.malformed = stages{p.correlate, p.locate, p.observe, p.refuseUnread}.handler()

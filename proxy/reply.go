@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -25,11 +26,15 @@ func (g *guest) answer() {
 		x.ctx.SetConnectionClose()
 		g.readable = true
 	}
-	g.closes = x.ctx.Response.ConnectionClose() || x.ctx.Request.Header.ConnectionClose()
+	g.closes = x.ctx.Response.ConnectionClose() || x.goodbye
 	if g.closes {
 		x.ctx.Response.Header.SetConnectionClose()
 	}
-	g.serialize(x)
+	if x.asIs {
+		g.serializeAsIs(x)
+	} else {
+		g.serialize(x)
+	}
 	g.forgetExchange()
 	g.by(time.Time{})
 	g.push()
@@ -46,7 +51,7 @@ func (g *guest) forgetExchange() {
 func (g *guest) rest() {
 	c := g.conn
 	g.state = resting
-	now := time.Now()
+	now := c.since.Add(time.Since(c.since)) // by one look at the clock
 	c.quiet.Store(now.UnixNano())
 	if g.closes || c.detach() != "" || !c.phase.CompareAndSwap(int32(active), int32(idle)) {
 		g.finishUp()
@@ -77,6 +82,23 @@ func (g *guest) serialize(x *exchange) {
 	g.appendHead(x)
 	if !bodiless {
 		g.append(body)
+	}
+}
+
+// serializeAsIs writes an answer of the engine's that nothing was added to but what all
+// answers have, without a list of its headers.
+func (g *guest) serializeAsIs(x *exchange) {
+	body := x.ctx.Response.Body()
+	b := append(g.loop.pending, "HTTP/1.1 200 OK\r\nDate: "...)
+	b = append(append(b, g.loop.date...), "\r\nContent-Length: "...)
+	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)
+	b = append(append(b, x.lines...), x.told...)
+	if g.closes {
+		b = append(b, "Connection: close\r\n"...)
+	}
+	b = append(append(b, "\r\n"...), body...)
+	if g.loop.pending = b; len(g.out) > 0 { // which waits for the client to take what it has
+		g.out, g.loop.pending = append(g.out, b...), b[:0]
 	}
 }
 

@@ -25,6 +25,7 @@ type answerHead struct {
 	close     bool // the engine closes the connection after it
 	sse       bool
 	lengthSet bool
+	types     int // headers that say what it is
 
 	retryAfter bool // it says when to come again
 }
@@ -101,52 +102,59 @@ func (a *answerHead) readHeaders(u *upstream, x *exchange) error {
 			return err
 		}
 		if x != nil && a.status >= 200 && !x.out.take(name, value) && passes(name) {
-			x.ctx.Response.Header.AddBytesKV(name, value)
+			x.passOn(name, value)
 		}
 	}
 	return fmt.Errorf("%w: it has more than %d headers", errGarbage, maxHeaderLines)
 }
 
+// passOn has the answer carry a header of the engine's.
+func (x *exchange) passOn(name, value []byte) {
+	if x.conn.lane == nil {
+		x.ctx.Response.Header.AddBytesKV(name, value)
+		return
+	}
+	x.lines = append(append(append(append(x.lines, name...), ": "...), value...), "\r\n"...)
+}
+
 func cutHeader(line []byte) (name, value []byte, err error) {
-	i := bytes.IndexByte(line, ':')
-	if i < 1 {
-		return nil, nil, fmt.Errorf("%w: a header line has no name", errGarbage)
-	}
-	name, value = line[:i], bytes.Trim(line[i+1:], " \t")
-	for _, c := range name {
-		if !tokenBytes[c] {
-			return nil, nil, fmt.Errorf("%w: a header's name is none", errGarbage)
-		}
-	}
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, fmt.Errorf("%w: a header's value holds a control character", errGarbage)
-		}
+	name, value, bad := cutLine(line)
+	if bad != "" {
+		return nil, nil, fmt.Errorf("%w: %s", errGarbage, bad)
 	}
 	return name, value, nil
 }
 
 // take keeps what tells how long the body is and what it is.
 func (a *answerHead) take(name, value []byte) error {
-	switch {
-	case is(name, "content-length"):
+	switch len(name) {
+	case len("content-length"):
+		if !is(name, "content-length") {
+			return nil
+		}
 		n, ok := parseCount(value)
 		if !ok || a.lengthSet {
 			return fmt.Errorf("%w: its Content-Length is no single number", errGarbage)
 		}
 		a.length, a.lengthSet = n, true
-	case is(name, "transfer-encoding"):
+	case len("transfer-encoding"):
+		if !is(name, "transfer-encoding") {
+			return nil
+		}
 		if !is(value, "chunked") || a.lengthSet {
 			return fmt.Errorf("%w: its Transfer-Encoding is not chunked alone", errGarbage)
 		}
 		a.length, a.lengthSet = lengthChunked, true
-	case is(name, "connection"):
-		a.close = a.close || is(value, "close")
-	case is(name, "retry-after"):
-		a.retryAfter = true
-	case is(name, "content-type"):
-		media, _, _ := bytes.Cut(value, []byte(";"))
-		a.sse = is(bytes.TrimSpace(media), "text/event-stream")
+	case len("connection"):
+		a.close = a.close || is(name, "connection") && is(value, "close")
+	case len("retry-after"):
+		a.retryAfter = a.retryAfter || is(name, "retry-after")
+	case len("content-type"):
+		if is(name, "content-type") {
+			a.types++
+			media, _, _ := bytes.Cut(value, []byte(";"))
+			a.sse = is(bytes.TrimSpace(media), "text/event-stream")
+		}
 	}
 	return nil
 }
@@ -174,13 +182,23 @@ func passes(name []byte) bool {
 	if len(name) > len(internalPrefix) && is(name[:len(internalPrefix)], internalPrefix) {
 		return is(name, agentConflict)
 	}
-	for _, h := range hopByHop {
-		if is(name, h) {
-			return false
+	if len(name) < len(hopByHopOf) {
+		for _, h := range hopByHopOf[len(name)] {
+			if is(name, h) {
+				return false
+			}
 		}
 	}
 	return true
 }
+
+// hopByHopOf are they by their length.
+var hopByHopOf = func() (of [20][]string) {
+	for _, h := range hopByHop {
+		of[len(h)] = append(of[len(h)], h)
+	}
+	return of
+}()
 
 // internalPrefix starts the names of all headers that stay inside the pod.
 const internalPrefix = "semantic-"

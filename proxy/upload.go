@@ -45,13 +45,13 @@ func (x *exchange) hasBody() bool {
 
 // read takes the body in, up to limit bytes.
 func (x *exchange) read(limit int) error {
-	length := x.ctx.Request.Header.ContentLength()
-	if length > limit {
-		return fasthttp.ErrBodyTooLarge
-	}
 	if x.conn.lane != nil {
 		x.body, x.whole = append(x.body[:0], x.held...), true
 		return nil
+	}
+	length := x.ctx.Request.Header.ContentLength()
+	if length > limit {
+		return fasthttp.ErrBodyTooLarge
 	}
 	from := x.ctx.RequestBodyStream()
 	if from == nil {

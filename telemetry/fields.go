@@ -119,6 +119,16 @@ func plainPrefix(s string) (n int) {
 	return n
 }
 
+// isPlain reports that all of s stands for itself in JSON, and is ASCII.
+func isPlain(s string) bool {
+	for i := plainPrefix(s); i < len(s); i++ {
+		if !plainByte[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
 func appendEscaped(b []byte, c byte) []byte {
 	const hex = "0123456789abcdef"
 	switch {

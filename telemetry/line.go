@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,7 +37,22 @@ func (l *Log) Begin(n *Line, level zapcore.Level, msg string) bool {
 
 // Text, Number and Milliseconds add a field. The key is a literal that stands for
 // itself in JSON; a time is written in thousandths.
-func (n *Line) Text(key, value string) { n.tail = appendString(n.key(key), value) }
+func (n *Line) Text(key, value string) {
+	if !isPlain(value) {
+		n.tail = appendString(n.key(key), value)
+		return
+	}
+	size := len(`,"":""`) + len(key) + len(value)
+	at := len(n.tail)
+	n.tail = slices.Grow(n.tail, size)[:at+size]
+	b := n.tail[at:]
+	b[0], b[1] = ',', '"'
+	i := 2 + copy(b[2:], key)
+	b[i], b[i+1], b[i+2] = '"', ':', '"'
+	i += 3
+	i += copy(b[i:], value)
+	b[i] = '"'
+}
 
 // Number is for whole numbers.
 func (n *Line) Number(key string, value int64) { n.tail = strconv.AppendInt(n.key(key), value, 10) }
@@ -47,7 +63,14 @@ func (n *Line) Milliseconds(key string, d time.Duration) {
 }
 
 func (n *Line) key(key string) []byte {
-	return append(append(append(n.tail, ',', '"'), key...), '"', ':')
+	size := len(`,"":`) + len(key)
+	at := len(n.tail)
+	n.tail = slices.Grow(n.tail, size)[:at+size]
+	b := n.tail[at:]
+	b[0], b[1] = ',', '"'
+	i := 2 + copy(b[2:], key)
+	b[i], b[i+1] = '"', ':'
+	return n.tail
 }
 
 // End takes the line, which came to be at t.
