@@ -196,8 +196,7 @@ func (g *guest) answered(err error) {
 		return
 	}
 	if errors.Is(err, io.EOF) {
-		x.asIs = g.a.status == fasthttp.StatusOK && g.a.types == 1 && len(p.origins) == 0 && !x.ctx.IsHead()
-		if !x.asIs {
+		if x.asIs = g.a.status == fasthttp.StatusOK && g.a.types == 1 && x.isPlain(); !x.asIs {
 			x.giveHeaders(x.lines)
 		}
 		p.accept(x, u, &g.a)

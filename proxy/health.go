@@ -188,8 +188,12 @@ var alive = []byte(`{"status":"alive"}`)
 func (x *exchange) probe(a answer) {
 	r := &x.ctx.Response
 	r.SetStatusCode(a.status)
-	r.Header.SetContentType(jsonType)
 	r.SetBodyRaw(a.body)
+	if x.asIs = a.status == http.StatusOK && x.isPlain(); x.asIs {
+		x.lines = append(x.lines, "Content-Type: "+jsonType+"\r\n"...)
+	} else {
+		r.Header.SetContentType(jsonType)
+	}
 }
 
 // answerVersion says what runs.

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"io"
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -87,5 +89,73 @@ func TestAlarmsRingInTheOrderOfWhatWasSaidLast(t *testing.T) {
 	s.drop(a)
 	if s.due(clock) != nil || !s.next().IsZero() {
 		t.Error("a dropped alarm is there")
+	}
+}
+
+// An answer of the engine's is written as it came where nothing is added to it, and by
+// fasthttp elsewhere. A client cannot tell which, nor that it was no loop that served it.
+func TestAnswersAreTheSameHoweverTheyAreWritten(t *testing.T) {
+	engine := func(k *call) {
+		k.reply(200, "application/json", `{"a":1}`, "X-Model: one", "Set-Cookie: a=b", "set-cookie: c=d", "Date: never", "Semantic-Finish: stop", "Semantic-Secret: x")
+	}
+	seen := map[string]map[string][]string{}
+	for name, change := range map[string]func(*Config){
+		"as it came": func(*Config) {}, "by fasthttp": func(c *Config) { c.CORSOrigins = "https://x.example" }, "by a goroutine": func(*Config) {},
+	} {
+		h := start(t, engine, change)
+		c := h.dial()
+		request := post(`{}`)
+		if name == "by a goroutine" {
+			c.send("GET /v1/models HTTP/1.1\r\nHost: [::1]:8000\r\n\r\n")
+			c.read()
+			if h.servedByLoop() {
+				t.Fatal("the connection was not handed over")
+			}
+		}
+		c.send(request)
+		r := c.read()
+		if r.status != 200 || r.body != `{"a":1}` {
+			t.Fatalf("%s: %+v", name, r)
+		}
+		if at, err := http.ParseTime(r.header.Get("Date")); err != nil || time.Since(at).Abs() > time.Minute || len(r.header["Date"]) != 1 {
+			t.Errorf("%s: Date %q", name, r.header["Date"])
+		}
+		for _, varies := range []string{"Date", "Vary", "X-Request-Id", "X-Response-Time", "Server-Timing"} {
+			r.header.Del(varies)
+		}
+		seen[name] = r.header
+	}
+	for name, header := range seen {
+		if want := seen["by a goroutine"]; !reflect.DeepEqual(header, want) || len(header["Set-Cookie"]) != 2 || len(header["Content-Length"]) != 1 {
+			t.Errorf("%s: %v, want %v", name, header, want)
+		}
+	}
+}
+
+func TestAnAnswerSaysThatItIsTheLastOne(t *testing.T) {
+	h := start(t, ok)
+	for _, request := range []string{post(`{}`, "Connection: close"), get("/health/live", "Connection: close")} {
+		c := h.dial()
+		c.send(request)
+		if r := c.read(); r.status != 200 || !r.close {
+			t.Errorf("%+v", r)
+		}
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+			t.Errorf("the connection goes on: %d, %v", n, err)
+		}
+	}
+}
+
+// What is found by eights is what is found one by one.
+func TestPrintableAgreesWithALoopOverBytes(t *testing.T) {
+	for c := range 256 {
+		for at := range 24 {
+			value := []byte("abcdefgh~~ ~~~~~ijklmnop")
+			value[at] = byte(c)
+			want := c >= ' ' && c != 0x7f || c == '\t'
+			if got := printable(value); got != want {
+				t.Fatalf("%#x at %d: %v", c, at, got)
+			}
+		}
 	}
 }

@@ -85,8 +85,13 @@ func (g *guest) serialize(x *exchange) {
 	}
 }
 
-// serializeAsIs writes an answer of the engine's that nothing was added to but what all
-// answers have, without a list of its headers.
+// isPlain reports that the answer needs no header that depends on who asks.
+func (x *exchange) isPlain() bool {
+	return x.conn.lane != nil && len(x.p.origins) == 0 && !x.ctx.IsHead()
+}
+
+// serializeAsIs writes an answer, good and with a body, to whose headers nothing is added
+// but what all answers have, without a list of them.
 func (g *guest) serializeAsIs(x *exchange) {
 	body := x.ctx.Response.Body()
 	b := append(g.loop.pending, "HTTP/1.1 200 OK\r\nDate: "...)

@@ -4,7 +4,7 @@
 // Unix socket. Load, backend and proxy share the machine, so the measure is the
 // processor time of a request as /proc has it. Peers take turns in each round.
 //
-// Read: main, peers, process, cases, wrk, paced, watch, epoll; crowd, refusal; backend, emit, floor; report, page.
+// Read: main, peers, process, cases, wrk, paced, watch, epoll; crowd, refusal, leaving; backend, emit, floor; report, page.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 	flag.StringVar(&b.binaries.caddy, "caddy", ".tools/bench/caddy", "Caddy, as peers/caddy builds it")
 	flag.StringVar(&b.binaries.reverseProxy, "reverseproxy", ".tools/bench/reverseproxy", "ReverseProxy, as peers/reverseproxy builds it")
 	floorAddress := flag.String("floor", "", "forward from this TCP address to -backend, with an epoll alone, and do nothing else")
-	cases := flag.String("cases", strings.Join([]string{caseSaturated, caseFloor, casePaced, caseStreams, caseProbes, caseCrowds, caseRefusals}, ","), "cases to measure")
+	cases := flag.String("cases", strings.Join([]string{caseSaturated, caseFloor, casePaced, caseStreams, caseProbes, caseCrowds, caseRefusals, caseLeaving}, ","), "cases to measure")
 	only := flag.String("peers", "", "peers to measure, with commas between; all by default")
 	flag.IntVar(&b.rounds, "rounds", 7, "rounds")
 	flag.DurationVar(&b.duration, "duration", 2*time.Second, "of one measurement")
@@ -93,7 +93,7 @@ func (b *bench) run(out string) error {
 	steps := []struct {
 		name string
 		run  func(round int) error
-	}{{caseSaturated, b.saturated}, {caseFloor, b.floor}, {casePaced, b.paced}, {caseStreams, b.streamed}, {caseProbes, b.probed}, {caseCrowds, b.crowded}, {caseRefusals, b.refused}}
+	}{{caseSaturated, b.saturated}, {caseFloor, b.floor}, {casePaced, b.paced}, {caseStreams, b.streamed}, {caseProbes, b.probed}, {caseCrowds, b.crowded}, {caseRefusals, b.refused}, {caseLeaving, b.leaving}}
 	for _, step := range steps {
 		if !slices.Contains(b.cases, step.name) {
 			continue

@@ -39,6 +39,7 @@ var (
 			{"10,000 idle: MiB", "crowd-idle-10000", "rss_mib", 0}, {"KiB each", "crowd-idle-10000", "kib_a_connection", 1}, {"a probe's p99 µs", "crowd-idle-10000", "probe_p99_us", 0},
 			{"5,000 unread streams: MiB", "crowd-slow-5000", "rss_mib", 0}, {"KiB each", "crowd-slow-5000", "kib_a_stream", 1}, {"a probe's p99 µs", "crowd-slow-5000", "probe_p99_us", 0}}},
 		"refusals": {[]string{"semantic"}, []column{{"p50 µs", "refusals-1000", "p50_us", 0}, {"p99 µs", "refusals-1000", "p99_us", 0}}},
+		"leaving":  {[]string{"semantic", "nginx"}, []column{{"p50 µs", "leaving", "p50_us", 0}, {"p99 µs", "leaving", "p99_us", 0}, {"longest µs", "leaving", "most_us", 0}}},
 		"floor":    {[]string{"epoll bare", "semantic bare", "nginx bare", "haproxy bare"}, []column{{"CPU µs a request", "floor-64", "cpu_us", 1}}},
 	}
 )

@@ -94,6 +94,7 @@ var goals = []goal{
 	{"streams-5000", "rss_mib", "semantic", "", false, 160},
 	{"crowd-slow-5000", "kib_a_stream", "semantic", "", false, 256},
 	{"refusals-1000", "p99_us", "semantic", "", false, 2000},
+	{"leaving", "most_us", "semantic", "", false, 100_000},
 	{"probes-100", "p50_us", "semantic", "", false, 1000},
 	{"probes-100", "p95_us", "semantic", "nginx", false, 1},
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds what `make bench-proxy` compares, measures, and draws the plot. Arguments go to
-# the benchmark: -smoke, -cases, -rounds, -duration.
+# the benchmark: -smoke, -cases, -rounds, -duration. nginx and HAProxy are the newest that
+# Debian has; with PEERS=installed, and for -smoke, they are the installed ones.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -24,6 +25,11 @@ go build -o .tools/bench/reverseproxy ./bench/proxy/peers/reverseproxy
 go build -o .tools/bench/proxy ./bench/proxy
 (cd bench/proxy/peers/caddy && go build -o ../../../../.tools/bench/caddy .)
 
+case " $* " in *" -smoke "*) PEERS=installed ;; esac
+if [ "${PEERS:-newest}" = newest ]; then
+	[ -x .tools/bench/newest/bin/haproxy ] || bench/proxy/newest.sh .tools/bench/newest
+	PATH=$PWD/.tools/bench/newest/bin:$PATH
+fi
 .tools/bench/proxy "$@"
 case " $* " in *" -smoke "*) exit 0 ;; esac
 venv=.tools/bench/venv
