@@ -82,7 +82,14 @@ func cell(rounds []float64, decimals int) string {
 // machine says where and when the figures were taken.
 func (r *results) machine() string {
 	m := &r.Machine
-	return fmt.Sprintf("An %s with %d cores, %s, %s; load averages before the last run %s.\n", m.CPU, m.Cores, m.Go, m.Date, m.LoadAverage)
+	return fmt.Sprintf("An %s with %d cores, %s, %s; load averages before the last run %s. In it %s, %s.\n",
+		m.CPU, m.Cores, m.Go, m.Date, m.LoadAverage, r.version("nginx"), r.version("haproxy"))
+}
+
+// version is what a peer said of its own, without its address and the like.
+func (r *results) version(peer string) string {
+	said, _, _ := strings.Cut(r.Peers[peer], " - ")
+	return strings.TrimPrefix(said, "nginx version: ")
 }
 
 // aims says of each aim whether it is reached.
