@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"reflect"
@@ -140,7 +141,7 @@ func TestAnAnswerSaysThatItIsTheLastOne(t *testing.T) {
 		if r := c.read(); r.status != 200 || !r.close {
 			t.Errorf("%+v", r)
 		}
-		if n, err := c.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		if n, err := c.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
 			t.Errorf("the connection goes on: %d, %v", n, err)
 		}
 	}
