@@ -27,7 +27,7 @@ image: build ## Build the container image with podman, buildah or docker (IMAGE=
 model: ## Fetch the default model to models/ (89 MiB, pinned by SHA-256)
 	@tools/model.sh
 
-test: test-setup check unit correctness e2e browser console-check manifests-check test-pod fuzz compliance ## Set up what the tests need and run every test
+test: test-setup check unit correctness e2e bench-scale-check browser console-check manifests-check test-pod fuzz compliance ## Set up what the tests need and run every test
 	@echo 'make test: all passed'
 
 test-setup: model ## Install what the tests need: Debian, Python and npm packages, the F32 twin
@@ -149,6 +149,15 @@ bench-sidecar: build model ## Measure the sidecar idle, at 200,000 lines a secon
 	go run ./bench/sidecar -bin $(BIN) -out bench/sidecar.json
 	python3 -m venv .tools/bench-sidecar && .tools/bench-sidecar/bin/pip install --quiet --disable-pip-version-check -r bench/engine/requirements.txt
 	.tools/bench-sidecar/bin/python bench/sidecar/plot.py bench/sidecar.json bench/sidecar.png
+
+.PHONY: bench-scale bench-scale-check
+bench-scale: build model ## Measure a pod's service times, check the simulation against 1 to 3 real pods, simulate 1,000: bench/scale.json and .png (CGROUP=folder, root)
+	go run ./bench/scale -bin $(BIN) -out bench/scale.json $(if $(CGROUP),-cgroup $(CGROUP)) $(ARGS)
+	test -x .tools/bench/venv/bin/python || { python3 -m venv .tools/bench/venv && .tools/bench/venv/bin/pip install --quiet --disable-pip-version-check matplotlib==3.11.2; }
+	.tools/bench/venv/bin/python bench/scale/plot.py bench/scale.json bench/scale.png
+
+bench-scale-check: build model ## Its short form, in make test: 60 turns on two real pods find as many tokens cached as is predicted, each
+	go run ./bench/scale -bin $(BIN) -parts short
 
 docs: ## Write what is generated from the code and from bench/ into docs/ and README.md
 	go test ./cmd/semantic ./bench/proxy -run 'PageIsThatOfTheCode$$' -update
