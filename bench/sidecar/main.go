@@ -42,56 +42,53 @@ func main() {
 	flag.IntVar(&p.rounds, "rounds", 6, "rounds with compression, and as many without")
 	flag.DurationVar(&p.round, "round", 8*time.Second, "time of a round")
 	out := flag.String("out", "bench/sidecar.json", "file for the results")
-	only := flag.Bool("consoles", false, "measure the consoles alone, and keep what else the results hold")
+	only := flag.String("only", "", "measure one part, idle, flow, path or consoles, and keep what else the results hold")
 	flag.Parse()
-	measured := run
-	if *only {
-		measured = runConsoles
-	}
-	if err := measured(p, *out); err != nil {
+	if err := run(p, *only, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/sidecar:", err)
 		os.Exit(1)
 	}
 }
 
-func run(p plan, out string) (err error) {
+// run measures all parts, or the one that is named, into the file out.
+func run(p plan, only, out string) (err error) {
 	var r results
+	parts := []struct {
+		name    string
+		measure func() (any, error)
+	}{
+		{"idle", func() (any, error) { r.Idle, err = measureIdle(p); return r.Idle, err }},
+		{"flow", func() (any, error) { r.Flow, err = measureFlow(p); return r.Flow, err }},
+		{"path", func() (any, error) { r.Path, err = measurePath(p); return r.Path, err }},
+		{"consoles", func() (any, error) { r.Pages, err = measureConsoles(p); return r.Pages, err }},
+	}
+	if only != "" {
+		text, err := os.ReadFile(out)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			return err
+		}
+	}
 	if r.Machine, err = measure.ThisMachine(p.binary); err != nil {
 		return err
 	}
-	if r.Idle, err = measureIdle(p); err != nil {
-		return err
+	measured := false
+	for _, part := range parts {
+		if only != "" && only != part.name {
+			continue
+		}
+		got, err := part.measure()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %+v\n", part.name, got)
+		measured = true
 	}
-	fmt.Printf("idle: %+v\n", r.Idle)
-	if r.Flow, err = measureFlow(p); err != nil {
-		return err
+	if !measured {
+		return fmt.Errorf("-only %s is none of idle, flow, path and consoles", only)
 	}
-	fmt.Printf("flow: %+v\n", r.Flow)
-	if r.Path, err = measurePath(p); err != nil {
-		return err
-	}
-	fmt.Printf("request path: %+v\n", r.Path)
-	if r.Pages, err = measureConsoles(p); err != nil {
-		return err
-	}
-	fmt.Printf("consoles: %+v\n", r.Pages)
-	return write(r, out)
-}
-
-// runConsoles measures the consoles anew.
-func runConsoles(p plan, out string) error {
-	var r results
-	text, err := os.ReadFile(out)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return err
-	}
-	if r.Pages, err = measureConsoles(p); err != nil {
-		return err
-	}
-	fmt.Printf("consoles: %+v\n", r.Pages)
 	return write(r, out)
 }
 
