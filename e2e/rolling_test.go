@@ -59,15 +59,16 @@ func (p *place) Stop(t *testing.T) {
 	}
 }
 
-func (p *place) Kill(t *testing.T, process string) bool {
+func (p *place) Kill(t *testing.T, process string) *load.Kill {
 	t.Helper()
 	pid := p.pod.childPID(process)
 	if !alive(pid) {
-		return false
+		return nil
 	}
+	k := load.Killing(process)
 	signalPID(t, pid, syscall.SIGKILL)
 	await(t, "another "+process, func() bool { return p.pod.childPID(process) != pid })
-	return true
+	return k
 }
 
 func TestRollingRestartsLoseNothing(t *testing.T) {

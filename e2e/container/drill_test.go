@@ -56,7 +56,7 @@ func (p *place) Stop(t *testing.T) {
 
 // Kill ends a container, which podman starts again, or all processes of the pod at once,
 // for which another is played, as after a host's fall.
-func (p *place) Kill(t *testing.T, process string) bool {
+func (p *place) Kill(t *testing.T, process string) *load.Kill {
 	t.Helper()
 	victims := []string{p.name + "-" + process}
 	if process == load.WholePod {
@@ -65,23 +65,28 @@ func (p *place) Kill(t *testing.T, process string) bool {
 	}
 	running := p.running(t, victims)
 	if len(running) < len(victims) {
-		return false
+		return nil
 	}
+	k := load.Killing(process)
 	for _, pid := range running {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if process == load.WholePod {
-		podman(t, "pod", "rm", "--force", "--time", "0", p.name)
+		// podman may be about to start one of them again, and then cannot remove it yet.
+		await(t, "removal of the dead pod", func() bool {
+			_, err := podmanOutput("pod", "rm", "--force", "--ignore", "--time", "0", p.name)
+			return err == nil
+		})
 		p.Start(t)
-		return true
+		return k
 	}
 	await(t, "another "+process, func() bool {
 		now := p.running(t, victims)
 		return len(now) == 1 && now[0] != running[0]
 	})
-	return true
+	return k
 }
 
 // running is the processes of those of the containers that run.

@@ -18,10 +18,10 @@ const patience = 60 * time.Second
 // Place is where one pod runs at a time, and what outlives it: its address, its logs.
 type Place interface {
 	Address() string
-	Start(t *testing.T)                     // puts a pod there; it need not be ready yet
-	Stop(t *testing.T)                      // ends the pod in order and wants it to end well; there may be none
-	Kill(t *testing.T, process string) bool // returns when it runs again; false if it did not run
-	Logs(t *testing.T) string               // the folder of all its pods' logs, when the last has stopped
+	Start(t *testing.T)                      // puts a pod there; it need not be ready yet
+	Stop(t *testing.T)                       // ends the pod in order and wants it to end well; there may be none
+	Kill(t *testing.T, process string) *Kill // returns when it runs again; nil if it did not run
+	Logs(t *testing.T) string                // the folder of all its pods' logs, when the last has stopped
 }
 
 // Fleet is places for two pods behind a balancer, and the clients in front of it.
@@ -98,15 +98,18 @@ func (f *Fleet) Crash(t *testing.T, long time.Duration, processes ...string) []K
 		place, process := chance.IntN(2), processes[len(kills)%len(processes)]
 		f.await(t, 1-place)
 		await(t, "the other pod", func() bool { return f.ready(1 - place) })
-		at := float64(time.Now().UnixMilli()) / 1000
-		if f.places[place].Kill(t, process) {
-			kills = append(kills, Kill{Process: process, At: at})
+		if k := f.places[place].Kill(t, process); k != nil {
+			k.Mended = now()
+			kills = append(kills, *k)
 		}
 	}
 	f.await(t, 0)
 	f.await(t, 1)
 	v := f.judge(t, clients, func(outcomes []Outcome, ends Ends) *Verdict { return JudgeCrashes(outcomes, ends, kills) })
 	t.Logf("%d kills", len(kills))
+	if len(v.Faults) > 0 {
+		t.Logf("%+v", kills)
+	}
 	if v.Classes["answered"] < len(kills) {
 		t.Errorf("%d requests were answered in %d kills: that is no load", v.Classes["answered"], len(kills))
 	}
@@ -175,6 +178,12 @@ func (f *Fleet) judge(t *testing.T, clients *Clients, by func([]Outcome, Ends) *
 	t.Log(v)
 	return v
 }
+
+// now is in seconds since 1970, as the clients tell it.
+func now() float64 { return float64(time.Now().UnixMicro()) / 1e6 }
+
+// Killing is to be made right before the signal.
+func Killing(process string) *Kill { return &Kill{Process: process, At: now()} }
 
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()

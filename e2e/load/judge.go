@@ -46,42 +46,55 @@ func JudgeRolling(outcomes []Outcome, ends Ends) *Verdict {
 	})
 }
 
-// Kill is a process that was killed, at a time in seconds since 1970.
+// Kill is a process that was killed.
 type Kill struct {
-	Process string // or WholePod
-	At      float64
+	Process string  // or WholePod
+	At      float64 // seconds since 1970
+	Mended  float64 // when another ran in its stead
 }
 
 // WholePod is killed with its proxy.
 const WholePod = "pod"
 
-// killSlack is for how long after a proxy was killed its address may be dead, in seconds:
-// the supervisor's pause, which doubles from 0.1 s to 10 s.
-const killSlack = 15
+const (
+	// killSlack is for how long after another proxy runs its address may be dead, in seconds:
+	// the supervisor's pause, which doubles from 0.1 s to 10 s, and a container's network.
+	killSlack = 15
+	// lineSlack is for how long before its death a proxy may not have written its lines: they
+	// gather for 5 ms, and on a busy machine the writer waits for its turn.
+	lineSlack = 1
+)
 
 // JudgeCrashes holds every request of a drill in which processes were killed: a stream
 // that began tells its end, unless the proxy itself died; what had not begun is refused
 // politely, or lost with a proxy.
 func JudgeCrashes(outcomes []Outcome, ends Ends, kills []Kill) *Verdict {
 	return judge(outcomes, ends, func(o Outcome, said string) string {
+		answered := o.Done && o.Fault == "" && o.Code == ""
+		told := o.Code == "engine_died" && !o.Done
+		refused := !o.Begun && o.Status == 503 && o.Code != ""
 		switch {
-		case o.Done && o.Fault == "" && o.Code == "" && good(said):
+		case answered && good(said):
 			return "answered"
-		case o.Code == "engine_died" && said == "engine_died" && !o.Done:
+		case told && said == "engine_died":
 			return "told that the engine died"
-		case !o.Begun && o.Status == 503 && said == "shed":
+		case refused && said == "shed":
 			return "refused for now"
-		case !o.Done && (said == "" || said == "client_gone") && diedDuring(o, kills):
+		case !o.Done && (said == "" || said == "client_gone") && anyProxy(kills, func(k Kill) bool {
+			return k.At <= o.To && o.From <= k.Mended+killSlack
+		}):
 			return "lost with a proxy"
+		case (answered || told || refused) && said == "" && anyProxy(kills, func(k Kill) bool {
+			return o.From <= k.At && k.At <= o.To+lineSlack
+		}):
+			return "ended well, the log's line lost with a proxy"
 		}
 		return ""
 	})
 }
 
-func diedDuring(o Outcome, kills []Kill) bool {
-	return slices.ContainsFunc(kills, func(k Kill) bool {
-		return (k.Process == "proxy" || k.Process == WholePod) && k.At <= o.To && k.At >= o.From-killSlack
-	})
+func anyProxy(kills []Kill, fits func(Kill) bool) bool {
+	return slices.ContainsFunc(kills, func(k Kill) bool { return (k.Process == "proxy" || k.Process == WholePod) && fits(k) })
 }
 
 func good(finish string) bool {

@@ -7,7 +7,7 @@ import (
 
 // What a drill must not let pass.
 func TestJudgeSeesFaults(t *testing.T) {
-	kills := []Kill{{Process: "engine", At: 100}, {Process: WholePod, At: 200}}
+	kills := []Kill{{"engine", 100, 101}, {WholePod, 200, 230}}
 	rolling := JudgeRolling
 	crashes := func(o []Outcome, e Ends) *Verdict { return JudgeCrashes(o, e, kills) }
 	for name, c := range map[string]struct {
@@ -28,6 +28,11 @@ func TestJudgeSeesFaults(t *testing.T) {
 		"refused in a crash":                     {crashes, Outcome{Status: 503, Code: "not_ready", From: 100, To: 101}, []string{"shed"}, "refused for now"},
 		"lost while only an engine was dead":     {crashes, Outcome{Begun: true, Fault: "cut", From: 99, To: 101}, nil, ""},
 		"lost with a pod":                        {crashes, Outcome{Begun: true, Fault: "cut", From: 199, To: 201}, nil, "lost with a proxy"},
+		"lost while the pod was being mended":    {crashes, Outcome{Fault: "cut", From: 228, To: 231}, nil, "lost with a proxy"},
+		"refused by a pod that died then":        {crashes, Outcome{Status: 503, Code: "engine_unreachable", From: 198, To: 199.5}, nil, "ended well, the log's line lost with a proxy"},
+		"answered by a pod that died then":       {crashes, Outcome{Done: true, From: 198, To: 199.5}, nil, "ended well, the log's line lost with a proxy"},
+		"answered without a line long before":    {crashes, Outcome{Done: true, From: 100, To: 101}, nil, ""},
+		"refused by nobody":                      {crashes, Outcome{Status: 503, From: 100, To: 101}, nil, ""},
 		"lost before the pod was killed":         {crashes, Outcome{Begun: true, Fault: "cut", From: 198, To: 199}, nil, ""},
 		"lost with a pod whose log knows better": {crashes, Outcome{Begun: true, Fault: "cut", From: 199, To: 201}, []string{"stop"}, ""},
 	} {
