@@ -19,7 +19,7 @@ const (
 	stallAfter  = 5 * time.Second // a writer follows a rotation in 100 ms
 	firstPause  = time.Second     // before a file that could not be archived is tried again
 	maxPause    = 5 * time.Minute
-	leastNice   = 19 // as setpriority(2) counts
+	leastNice   = 19
 	archiveMode = 0o600
 )
 
@@ -82,12 +82,12 @@ func newArchiver(cfg Config, ledger *ledger, log *zap.Logger, m *telemetry.Metri
 	return a
 }
 
-// loop runs passes until ctx ends. Its thread yields to all others, and ends with
+// loop runs passes until ctx ends. Its thread is the least nice one, and ends with
 // it, so that compressing takes only the CPU that requests leave.
 func (a *archiver) loop(ctx context.Context, interval time.Duration) {
 	runtime.LockOSThread()
-	if err := yieldCPU(); err != nil {
-		a.log.Warn("archiving cannot be made to yield the CPU", zap.Error(err))
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, leastNice); err != nil {
+		a.log.Warn("archiving cannot be made nice", zap.Error(err))
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -101,15 +101,6 @@ func (a *archiver) loop(ctx context.Context, interval time.Duration) {
 		case <-tick.C:
 		}
 	}
-}
-
-// yieldCPU makes the calling thread the last that is given a core: nice alone leaves a
-// core that it occupies looking busy, so that what wakes queues elsewhere; to the kernel
-// a core that runs only SCHED_IDLE is a free one.
-func yieldCPU() error {
-	nice := unix.Setpriority(unix.PRIO_PROCESS, 0, leastNice)
-	idle := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE, Nice: leastNice}, 0)
-	return errors.Join(nice, idle)
 }
 
 // pass finishes what a crash left, removes what is too much, and archives the rest.
