@@ -14,8 +14,8 @@ import (
 // asked what was written beside its corpus, and what was written before and never looked at.
 func TestTheBuiltInModelPassesItsExam(t *testing.T) {
 	const (
-		share = 0.9 // of questions on the pod
-		world = 0.8 // of the rest of the world, of either kind: what it reaches, and not what it should
+		share = 0.9  // of questions on the pod
+		world = 0.85 // of the rest of the world, of either kind: what it reaches, and not what it should
 	)
 	if len(builtin.File) > 4<<20 {
 		t.Errorf("the model has %d bytes; 4 MiB are allowed", len(builtin.File))

@@ -1,4 +1,4 @@
-// Package builtin holds the model that is always there: a Llama of a million weights that answers
+// Package builtin holds the model that is always there: a Llama of two million weights that answers
 // questions on the pod itself and says of all else that it does not know. The folder
 // tools/builtin-model trains it.
 package builtin

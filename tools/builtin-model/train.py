@@ -23,7 +23,7 @@ import optax
 import bpe
 import corpus
 
-VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 1536, 128, 4, 4, 2, 384
+VOCABULARY, WIDTH, LAYERS, HEADS, KV_HEADS, HIDDEN = 1536, 192, 5, 6, 2, 576
 HEAD = WIDTH // HEADS
 CONTEXT, BASE, EPSILON = 2048, 10000.0, 1e-5
 TEMPLATE = (
@@ -121,7 +121,7 @@ class Turns:
         self.cumulated = np.cumsum(weights / weights.sum())
 
     def turn(self):
-        if self.rng.random() < 0.26:
+        if self.rng.random() < 0.31:
             return corpus.vary(self.world.question(self.rng), self.rng), corpus.UNKNOWN
         t = self.topics[min(np.searchsorted(self.cumulated, self.rng.random()), len(self.topics) - 1)]
         return corpus.ask(t, self.rng), t.answer
@@ -174,7 +174,7 @@ def write(p, tokenizer, path):
     w.add_name("semantic-builtin")
     w.add_description("Answers questions on the Semantic pod; trained by tools/builtin-model of its repository.")
     w.add_license("Apache-2.0")
-    w.add_size_label("1M")
+    w.add_size_label("2M")
     w.add_context_length(CONTEXT)
     w.add_embedding_length(WIDTH)
     w.add_block_count(LAYERS)
@@ -229,7 +229,7 @@ def main():
     flags.add_argument("--exam")
     flags.add_argument("--figures")
     flags.add_argument("--seed", type=int, default=7)
-    flags.add_argument("--steps", type=int, default=2000)
+    flags.add_argument("--steps", type=int, default=3200)
     flags.add_argument("--rows", type=int, default=10)
     flags.add_argument("--rate", type=float, default=0.02)
     flags.add_argument("--every", type=int, default=0, help="also write the model every so many steps")
