@@ -2,7 +2,7 @@
 // the vendors' APIs, and runs the model for all requests in one batch.
 //
 // Read, in the order that a request meets them: config, engine, tally, load,
-// server, exchange, generate, prompt, native, queue, scheduler, step, pace, sequence,
+// server, exchange, generate, prompt, native, queue, scheduler, step, sequence,
 // generation, answer, outcome; the other backend: remote, turnstile; what is kept
 // between requests: prefix, agents, warm, coldtier, agentroutes; what an admin orders: admin,
 // swap; beside the way: backend, fingerprint, inspect, mail, memory, metrics, vllm,

@@ -15,6 +15,7 @@ import (
 	"github.com/semantic-pod/semantic/api"
 	"github.com/semantic-pod/semantic/engine/cold"
 	"github.com/semantic-pod/semantic/engine/model"
+	"github.com/semantic-pod/semantic/engine/pace"
 	"github.com/semantic-pod/semantic/engine/pool"
 )
 
@@ -59,7 +60,7 @@ type scheduler struct {
 	admitted  uint64
 	batches   uint64      // counts the changes of who is running
 	spare     [][]float32 // logits that no sequence uses
-	pace      pace
+	pace      pace.Pace
 	rows      []model.Row
 	prefills  []*sequence
 	sampled   []*sequence
@@ -77,7 +78,7 @@ func (s *scheduler) prepare() {
 	s.wake = make(chan struct{}, 1)
 	s.turns, s.agents = map[agentName][]*sequence{}, newAgents()
 	s.stopping = make(chan struct{})
-	s.rows, s.pace = make([]model.Row, 0, s.maxBatch+s.stepTokens), newPace(s.maxBatch)
+	s.rows, s.pace = make([]model.Row, 0, s.maxBatch+s.stepTokens), pace.New(s.maxBatch)
 	s.ended = make(chan struct{})
 }
 
@@ -269,7 +270,7 @@ func (s *scheduler) countPrompt(seq *sequence) {
 	m.vllm.promptTokens.Add(seq.prompt)
 	m.vllm.prefixQueries.Add(seq.prompt)
 	m.vllm.prefixHits.Add(seq.cached)
-	m.prefillSaved.Add(float64(seq.cached) * s.pace.token)
+	m.prefillSaved.Add(float64(seq.cached) * s.pace.Token())
 	switch {
 	case seq.warm && seq.cold:
 		m.hitCold.Inc()

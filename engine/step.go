@@ -34,7 +34,7 @@ func (s *scheduler) step() {
 	}
 	now := time.Now()
 	s.lastStep.Store(now.UnixNano())
-	s.pace.learn(now.Sub(began), decoding, len(s.rows)-decoding)
+	s.pace.Learn(now.Sub(began).Seconds(), decoding, len(s.rows)-decoding)
 	if decoding > 0 {
 		s.metrics.decodeStep.Update(now.Sub(began).Seconds())
 	}
@@ -88,7 +88,7 @@ func (s *scheduler) plan(now time.Time) (decoding int) {
 			s.prefills = append(s.prefills, seq)
 		}
 	}
-	s.share(s.pace.chunk(decoding, s.stepTokens))
+	s.share(s.pace.Chunk(decoding, s.stepTokens))
 	s.rows = s.rows[:0]
 	for _, seq := range s.running {
 		if seq.chunk == 0 {

@@ -5,29 +5,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/semantic-pod/semantic/api"
+	"github.com/semantic-pod/semantic/bench/measure"
 )
 
-const patience = time.Minute // for a start and for a stop
+const patience = time.Minute // for a line of the log
 
 // engine is one `semantic engine`, with folders of its own.
 type engine struct {
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	left   chan error
-	dir    string
+	*measure.Process
 	client *http.Client
 }
 
@@ -37,7 +32,7 @@ func startEngine(p plan, cgroup string, flags ...string) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{dir: dir, left: make(chan error, 1)}
+	e := &engine{}
 	socket := filepath.Join(dir, "run", "engine.sock")
 	e.client = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -45,38 +40,15 @@ func startEngine(p plan, cgroup string, flags ...string) (*engine, error) {
 		},
 		MaxIdleConnsPerHost: 512, DisableCompression: true,
 	}}
-	args := append([]string{p.binary, "engine", "--data-dir", dir, "--model", p.model}, flags...)
-	if cgroup != "" {
-		args = append([]string{"/bin/sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$@"`, cgroup}, args...)
-	}
-	e.cmd = exec.Command(args[0], args[1:]...)
-	e.cmd.Stderr = &e.stderr
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := e.cmd.Start(); err != nil {
-		return nil, err
-	}
-	go func() { e.left <- e.cmd.Wait() }()
-	if err := e.awaitReady(); err != nil {
-		e.kill()
-		return nil, fmt.Errorf("%w\n%s", err, e.stderr.String())
-	}
-	return e, nil
+	e.Process, err = measure.Start(dir, cgroup, 5*time.Millisecond, e.ready,
+		append([]string{p.binary, "engine", "--data-dir", dir, "--model", p.model}, flags...)...)
+	return e, err
 }
 
-func (e *engine) awaitReady() error {
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		var state api.EngineState
-		if body, err := e.get(api.PathState); err == nil && json.Unmarshal(body, &state) == nil && state.Phase == api.PhaseReady {
-			return nil
-		}
-		select {
-		case err := <-e.left:
-			e.left <- err
-			return fmt.Errorf("the engine ended: %w", err)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	return errors.New("the engine is not ready")
+func (e *engine) ready() bool {
+	var state api.EngineState
+	body, err := e.get(api.PathState)
+	return err == nil && json.Unmarshal(body, &state) == nil && state.Phase == api.PhaseReady
 }
 
 func (e *engine) get(path string) ([]byte, error) {
@@ -117,7 +89,7 @@ type loaded struct {
 // loaded waits for that line, which is written a moment after the engine is ready.
 func (e *engine) loaded() (l loaded, err error) {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		log, err := os.ReadFile(filepath.Join(e.dir, "logs", "engine.log"))
+		log, err := os.ReadFile(filepath.Join(e.Dir, "logs", "engine.log"))
 		if err != nil {
 			return l, err
 		}
@@ -132,19 +104,5 @@ func (e *engine) loaded() (l loaded, err error) {
 
 func (e *engine) stop() error {
 	e.client.CloseIdleConnections()
-	_ = e.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case err := <-e.left:
-		e.left <- err
-		return errors.Join(err, os.RemoveAll(e.dir))
-	case <-time.After(patience):
-		return errors.New("the engine did not stop")
-	}
-}
-
-// kill ends what stop has not ended.
-func (e *engine) kill() {
-	_ = e.cmd.Process.Kill()
-	e.left <- <-e.left
-	_ = os.RemoveAll(e.dir)
+	return e.Stop()
 }

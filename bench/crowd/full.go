@@ -48,7 +48,7 @@ func measureFull(p plan) (*full, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer e.kill()
+	defer e.Kill()
 	f := &full{Chats: fullChats, AnswerTokens: fullTokens, Flags: fullFlags}
 	if f.Limit, err = limitOf(p.cgroup); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ func measureFull(p plan) (*full, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), fullMinutes)
 	defer cancel()
 	watch, ended := make(chan error, 1), make(chan struct{})
-	go func() { watch <- f.watch(e.cmd.Process.Pid, ended) }()
+	go func() { watch <- f.watch(e.Cmd.Process.Pid, ended) }()
 	chats := make([]*stream, fullChats)
 	var wg sync.WaitGroup
 	began := time.Now()

@@ -52,7 +52,7 @@ func measureLongPrompt(p plan) (*longPrompt, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer e.kill()
+	defer e.Kill()
 	l := &longPrompt{Chats: streaming}
 	alone := e.chat(context.Background(), words(longWords), 1)
 	if alone.err != nil {

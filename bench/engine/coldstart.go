@@ -3,13 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/semantic-pod/semantic/bench/measure"
 )
 
 // coldStart is the time in milliseconds from starting the binary to a pod that is ready. The
@@ -39,23 +40,19 @@ func startOnce(binary string) (float64, error) {
 		return 0, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	port, err := freePort()
-	if err != nil {
-		return 0, err
-	}
-	sidecar, err := freePort()
+	ports, err := measure.FreePorts(2)
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	pod := exec.CommandContext(ctx, binary, "serve", "--port", strconv.Itoa(port), "--data-dir", dir, "--sidecar-listen", "127.0.0.1:"+strconv.Itoa(sidecar), "--drain-delay", "0s")
+	pod := exec.CommandContext(ctx, binary, "serve", "--port", strconv.Itoa(ports[0]), "--data-dir", dir, "--sidecar-listen", "127.0.0.1:"+strconv.Itoa(ports[1]), "--drain-delay", "0s")
 	pod.Stderr = nil
 	began := time.Now()
 	if err := pod.Start(); err != nil {
 		return 0, err
 	}
-	took, err := untilReady(ctx, fmt.Sprintf("http://127.0.0.1:%d/health/ready", port), began)
+	took, err := untilReady(ctx, fmt.Sprintf("http://127.0.0.1:%d/health/ready", ports[0]), began)
 	_ = pod.Process.Signal(syscall.SIGTERM)
 	_ = pod.Wait()
 	return took, err
@@ -72,13 +69,4 @@ func untilReady(ctx context.Context, url string, began time.Time) (float64, erro
 		time.Sleep(time.Millisecond)
 	}
 	return 0, fmt.Errorf("the pod was not ready within a minute")
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -48,7 +48,7 @@ func measureColdStart(p plan) (coldStart, error) {
 		if err != nil {
 			return c, err
 		}
-		c.RunsMS = append(c.RunsMS, measure.Round(float64(pod.took)/float64(time.Millisecond)))
+		c.RunsMS = append(c.RunsMS, measure.Round(float64(pod.Took)/float64(time.Millisecond)))
 		if err := pod.stop(); err != nil {
 			return c, err
 		}

@@ -87,7 +87,7 @@ func measureAll(p plan) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer pod.kill()
+	defer pod.Kill()
 	idle, err := pod.memory()
 	if err != nil {
 		return nil, fmt.Errorf("memory: %w", err)

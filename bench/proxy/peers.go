@@ -4,7 +4,6 @@ import (
 	"embed"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/semantic-pod/semantic/bench/measure"
 )
 
 //go:embed peers/nginx.conf peers/haproxy.cfg peers/Caddyfile
@@ -129,10 +130,11 @@ func (p *peer) begin(dir string, at place) error {
 	if err := os.Mkdir(p.Dir, 0o700); err != nil {
 		return err
 	}
-	var err error
-	if p.Port, err = freePort(); err != nil {
+	ports, err := measure.FreePorts(1)
+	if err != nil {
 		return err
 	}
+	p.Port = ports[0]
 	command, err := p.command(p.place)
 	if err != nil {
 		return err
@@ -200,15 +202,6 @@ func (p *peer) tells() (string, error) {
 	out, err := exec.Command(p.version[0], p.version[1:]...).CombinedOutput()
 	line, _, _ := strings.Cut(string(out), "\n")
 	return line, err
-}
-
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
 }
 
 // newKey has Semantic make an API key, with every limit and none in the way.

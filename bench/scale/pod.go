@@ -1,31 +1,23 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
-)
 
-const patience = time.Minute // for a start
+	"github.com/semantic-pod/semantic/bench/measure"
+)
 
 // pod is one real `semantic serve` with a share of a core.
 type pod struct {
-	cmd    *exec.Cmd
-	stderr bytes.Buffer
-	left   chan error
-	dir    string
-	group  string
+	*measure.Process
+	group  string // a folder of control groups; "" for none
 	url    string
 	client *http.Client
 }
@@ -62,43 +54,27 @@ func startPod(p plan, n int) (*pod, error) {
 			return nil, err
 		}
 	}
-	port, sidecar, err := twoPorts()
+	ports, err := measure.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}
-	q := &pod{dir: dir, group: group, url: "http://127.0.0.1:" + strconv.Itoa(port), left: make(chan error, 1)}
+	q := &pod{group: group, url: "http://127.0.0.1:" + strconv.Itoa(ports[0])}
 	q.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}
-	q.cmd = exec.Command("/bin/sh", "-c", `if [ "$0" ]; then echo $$ > "$0/cgroup.procs" || exit; fi; exec "$@"`, group,
-		p.binary, "serve", "--data-dir", dir, "--model", p.model, "--port", strconv.Itoa(port),
-		"--sidecar-listen", "127.0.0.1:"+strconv.Itoa(sidecar), "--threads", "1", "--context", "1024",
+	q.Process, err = measure.Start(dir, group, 20*time.Millisecond, q.ready,
+		p.binary, "serve", "--data-dir", dir, "--model", p.model, "--port", strconv.Itoa(ports[0]),
+		"--sidecar-listen", "127.0.0.1:"+strconv.Itoa(ports[1]), "--threads", "1", "--context", "1024",
 		"--step-tokens", strconv.Itoa(p.shape.StepTokens), "--max-batch", strconv.Itoa(p.shape.MaxBatch),
 		"--kv-memory", strconv.Itoa(p.shape.Blocks*p.blockBytes))
-	q.cmd.Stderr = &q.stderr
-	q.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if err := q.cmd.Start(); err != nil {
+	if err != nil {
+		q.ungroup()
 		return nil, err
-	}
-	go func() { q.left <- q.cmd.Wait() }()
-	if err := q.awaitReady(); err != nil {
-		q.kill()
-		return nil, fmt.Errorf("%w\n%s", err, q.stderr.String())
 	}
 	return q, nil
 }
 
-func (q *pod) awaitReady() error {
-	for end := time.Now().Add(patience); time.Now().Before(end); {
-		if _, status, err := q.get("/health/ready"); err == nil && status == http.StatusOK {
-			return nil
-		}
-		select {
-		case err := <-q.left:
-			q.left <- err
-			return fmt.Errorf("the pod ended: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return errors.New("the pod is not ready")
+func (q *pod) ready() bool {
+	_, status, err := q.get("/health/ready")
+	return err == nil && status == http.StatusOK
 }
 
 func (q *pod) get(path string) (body []byte, status int, err error) {
@@ -146,10 +122,13 @@ func (q *pod) poolUse() (float64, error) {
 // kill ends a pod whose memory nobody wants any more, and removes what it left.
 func (q *pod) kill() {
 	q.client.CloseIdleConnections()
-	_ = syscall.Kill(-q.cmd.Process.Pid, syscall.SIGKILL)
-	q.left <- <-q.left
-	_ = os.RemoveAll(q.dir)
-	for range 100 * min(1, len(q.group)) { // its processes need a moment to be gone
+	q.Kill()
+	q.ungroup()
+}
+
+// ungroup removes the control group, whose processes need a moment to be gone.
+func (q *pod) ungroup() {
+	for range 100 * min(1, len(q.group)) {
 		if os.Remove(q.group) == nil {
 			return
 		}
@@ -163,17 +142,4 @@ func killPods(pods []*pod) {
 			q.kill()
 		}
 	}
-}
-
-func twoPorts() (int, int, error) {
-	var ports [2]int
-	for i := range ports {
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, 0, err
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return ports[0], ports[1], nil
 }

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"slices"
 
+	"github.com/semantic-pod/semantic/engine/pace"
 	"github.com/semantic-pod/semantic/engine/pool"
 )
 
@@ -56,7 +57,7 @@ type simPod struct {
 	recency   list.List   // the front was used last
 	disk      map[int]int // blocks of each agent
 	mail      []func()
-	pace      pace
+	pace      pace.Pace
 	shared    int // tokens that all agents begin with
 	stepping  bool
 	admitted  int
@@ -78,7 +79,7 @@ const (
 func newSimPod(c *clock, sh shape, s *service, shared int) *simPod {
 	return &simPod{
 		clock: c, shape: sh, service: s, shared: shared, pool: pool.New(sh.Blocks, sh.BlockToken),
-		agents: map[int]*agent{}, disk: map[int]int{}, pace: pace{answers: make([]float64, sh.MaxBatch+1)},
+		agents: map[int]*agent{}, disk: map[int]int{}, pace: pace.New(sh.MaxBatch),
 		others: func() int { return 0 },
 	}
 }
@@ -234,7 +235,7 @@ func (p *simPod) plan() (b batch) {
 			prefills = append(prefills, s)
 		}
 	}
-	budget := p.pace.chunk(b.decoding, p.shape.StepTokens)
+	budget := p.pace.Chunk(b.decoding, p.shape.StepTokens)
 	give := func(s *sequence, most int) {
 		n := min(s.pending()-s.chunk, most)
 		s.chunk += n
@@ -263,7 +264,7 @@ func (p *simPod) plan() (b batch) {
 func (p *simPod) stepped(took float64, b batch) {
 	p.count()
 	p.steps++
-	p.pace.learn(took, b.decoding, b.rows-b.decoding)
+	p.pace.Learn(took, b.decoding, b.rows-b.decoding)
 	var over []*sequence
 	for _, s := range p.running {
 		s.computed += s.chunk

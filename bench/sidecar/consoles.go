@@ -60,19 +60,15 @@ func measureConsoles(p plan) (r consoles, err error) {
 		return r, err
 	}
 	defer os.RemoveAll(dir)
-	port, err := freePort()
-	if err != nil {
-		return r, err
-	}
-	side, err := freePort()
+	ports, err := measure.FreePorts(2)
 	if err != nil {
 		return r, err
 	}
 	if err := os.Setenv("SEMANTIC_ADMIN_KEY", benchAdmin); err != nil {
 		return r, err
 	}
-	url, screen := "http://127.0.0.1:"+strconv.Itoa(port), "http://127.0.0.1:"+strconv.Itoa(side)
-	pod, err := begin(p.binary, "serve", "--data-dir", dir, "--model", p.model, "--port", strconv.Itoa(port), "--sidecar-listen", strings.TrimPrefix(screen, "http://"), "--drain-delay", "0s")
+	url, screen := "http://127.0.0.1:"+strconv.Itoa(ports[0]), "http://127.0.0.1:"+strconv.Itoa(ports[1])
+	pod, err := begin(p.binary, "serve", "--data-dir", dir, "--model", p.model, "--port", strconv.Itoa(ports[0]), "--sidecar-listen", strings.TrimPrefix(screen, "http://"), "--drain-delay", "0s")
 	if err != nil {
 		return r, err
 	}

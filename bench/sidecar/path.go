@@ -42,16 +42,12 @@ func measurePath(p plan) (path, error) {
 		return r, err
 	}
 	defer os.RemoveAll(dir)
-	port, err := freePort()
+	ports, err := measure.FreePorts(2)
 	if err != nil {
 		return r, err
 	}
-	side, err := freePort()
-	if err != nil {
-		return r, err
-	}
-	url := "http://127.0.0.1:" + strconv.Itoa(port)
-	pod, err := begin(p.binary, "serve", "--data-dir", dir, "--model", p.model, "--port", strconv.Itoa(port), "--sidecar-listen", "127.0.0.1:"+strconv.Itoa(side), "--drain-delay", "0s", "--log-min-free", "0")
+	url := "http://127.0.0.1:" + strconv.Itoa(ports[0])
+	pod, err := begin(p.binary, "serve", "--data-dir", dir, "--model", p.model, "--port", strconv.Itoa(ports[0]), "--sidecar-listen", "127.0.0.1:"+strconv.Itoa(ports[1]), "--drain-delay", "0s", "--log-min-free", "0")
 	if err != nil {
 		return r, err
 	}

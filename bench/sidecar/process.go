@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/semantic-pod/semantic/bench/measure"
 )
 
 // ticks is the kernel's USER_HZ, which is 100 on every Linux of ours.
@@ -97,15 +98,6 @@ func memory(pid int, what string) (float64, error) {
 	return 0, fmt.Errorf("no %s of process %d", what, pid)
 }
 
-func freePort() (int, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port, nil
-}
-
 // awaitReady returns when the address answers /health/ready with 200.
 func awaitReady(p *process, url string) error {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -123,11 +115,11 @@ func awaitReady(p *process, url string) error {
 
 // sidecarAlone starts a sidecar of its own for the folder's logs.
 func sidecarAlone(p plan, dir string, args ...string) (*process, error) {
-	port, err := freePort()
+	ports, err := measure.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	address := "127.0.0.1:" + strconv.Itoa(port)
+	address := "127.0.0.1:" + strconv.Itoa(ports[0])
 	s, err := begin(p.binary, append([]string{"sidecar", "--data-dir", dir, "--log-dir", filepath.Join(dir, "logs"), "--sidecar-listen", address}, args...)...)
 	if err != nil {
 		return nil, err
