@@ -19,7 +19,6 @@ const garbagePercent = 40
 // Tune fits the runtime of this process to what a proxy does. GOMAXPROCS and GOGC
 // in the environment go before it.
 func (c *Config) Tune() {
-	shortTurns()
 	switch {
 	case c.Threads > 0:
 		runtime.GOMAXPROCS(c.Threads)
