@@ -176,24 +176,16 @@ func withoutKeys(s supervise.Spec) supervise.Spec {
 	return s
 }
 
-// greet tells a person where the pod is as soon as it answers.
+// greet tells a person where the pod is as soon as it answers, and of the console as
+// soon as that does, so that each printed link opens.
 func (c *serveCmd) greet(ctx context.Context, w *world, began time.Time) {
 	host := net.JoinHostPort(c.Proxy.Host, strconv.Itoa(c.Proxy.Port))
 	scheme := "http"
 	if c.Proxy.TLSCertFile != "" {
 		scheme = "https"
 	}
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if proxyIsReady(ctx, c.Shared.socket("proxy")) {
-			break
-		}
+	if !await(ctx, func() bool { return proxyIsReady(ctx, c.Shared.socket("proxy")) }) {
+		return
 	}
 	question := "Name the capital of Italy."
 	if c.Engine.Model == builtin.Name {
@@ -207,10 +199,41 @@ semantic is ready at %[3]s://%[1]s after %[2]d ms. Try:
     -d '{"model": "default", "temperature": 0, "messages": [{"role": "user", "content": "%[4]s"}]}'
 
 Its own health and metrics: %[3]s://%[1]s/health and %[3]s://%[1]s/metrics. Ctrl-C stops it.
-The console, by this link once, or with an admin key at any time:
+`, host, time.Since(began).Milliseconds(), scheme, question)
+	if !await(ctx, func() bool { return accepts(ctx, c.Sidecar.Listen) }) {
+		return
+	}
+	fmt.Fprintf(w.stdout, `The console, by this link once, or with an admin key at any time:
 
-  http://%[5]s/console/enter?ticket=%[6]s
-`, host, time.Since(began).Milliseconds(), scheme, question, c.Sidecar.Listen, c.Sidecar.Ticket)
+  http://%s/console/enter?ticket=%s
+`, c.Sidecar.Listen, c.Sidecar.Ticket)
+}
+
+// await asks again and again until something is so, or returns false when ctx ends.
+func await(ctx context.Context, isSo func() bool) bool {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		if isSo() {
+			return true
+		}
+	}
+}
+
+// accepts says whether somebody takes connections at a TCP address.
+func accepts(ctx context.Context, address string) bool {
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // proxyIsReady asks the proxy on its own socket, where it speaks neither TLS nor asks
