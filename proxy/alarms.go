@@ -49,12 +49,9 @@ func (s *alarms) next() time.Time {
 	return s.heap[0].set
 }
 
-// due returns an alarm that is to ring, without it, or nil.
-func (s *alarms) due(clock func() time.Time) *alarm {
-	if len(s.heap) == 0 {
-		return nil
-	}
-	for now := clock(); len(s.heap) > 0 && !now.Before(s.heap[0].set); {
+// due returns an alarm that is to ring by now, and takes it out; nil if there is none.
+func (s *alarms) due(now time.Time) *alarm {
+	for len(s.heap) > 0 && !now.Before(s.heap[0].set) {
 		a := s.heap[0]
 		if !a.wanted.IsZero() && now.Before(a.wanted) {
 			a.set = a.wanted

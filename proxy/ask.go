@@ -13,46 +13,69 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ask sends the request to the engine. It is tried again on a new connection only if
-// the kernel took no byte of it: a POST is never sent twice.
+// ask has the request sent to the engine, with those of other clients.
 func (g *guest) ask(x *exchange) {
-	l, p := g.loop, g.loop.p
-	for {
-		u, err := l.engine()
-		if x.mayDialAgain(err) {
-			g.hold(backlogPause, func(x *exchange) { p.forward(x, nil) })
-			return
-		}
-		if err != nil {
-			x.fail(p.cannotDial(err))
-			return
-		}
-		l.request = append(p.appendRequest(l.request[:0], x), x.body...)
-		n, err := writeNow(u.fd, l.request)
-		if err != nil && !errors.Is(err, errMore) {
-			l.discard(u)
-			if u.reused {
-				continue
+	l := g.loop
+	u := g.engine()
+	if u == nil {
+		return
+	}
+	x.later = true
+	g.state = asking
+	g.by(x.start.Add(l.p.cfg.RequestTimeout + deadlineGrace))
+	from := len(l.request)
+	l.request = append(l.p.appendRequest(l.request, x), x.body...)
+	l.questions = append(l.questions, question{g, u, from, len(l.request)})
+}
+
+// engine takes a connection to the engine. Without one it has the request wait, or be
+// refused, and returns nil.
+func (g *guest) engine() *upstream {
+	l, x := g.loop, g.x
+	u, err := l.engine()
+	switch {
+	case x.mayDialAgain(err):
+		g.hold(backlogPause, func(x *exchange) { l.p.forward(x, nil) })
+		return nil
+	case err != nil:
+		x.fail(l.p.cannotDial(err))
+		return nil
+	}
+	g.up, u.owner = u, g
+	return u
+}
+
+// send sends the request. It is tried again on a new connection only if the kernel took
+// no byte of it: a POST is never sent twice.
+func (g *guest) send(b []byte) {
+	u := g.up
+	n, err := writeNow(u.fd, b)
+	for err != nil && !errors.Is(err, errMore) && u.reused {
+		g.up = nil
+		g.loop.discard(u)
+		if u = g.engine(); u == nil {
+			if g.state != held {
+				g.conclude()
 			}
-			x.fail(p.endedBy("", err))
 			return
 		}
-		x.later = true
-		g.up, u.owner = u, g
-		g.by(x.start.Add(p.cfg.RequestTimeout + deadlineGrace))
-		if n == len(l.request) {
-			x.sent = x.now()
-			g.state = awaiting
-		} else {
-			u.out = append(u.out[:0], l.request[n:]...)
-			g.state = asking
-			err = l.change(u.fd, u.at, edges|unix.EPOLLOUT)
-		}
-		l.request = trimmed(l.request)
-		if err != nil && !errors.Is(err, errMore) {
-			g.answered(err)
+		n, err = writeNow(u.fd, b)
+	}
+	switch {
+	case err != nil && !errors.Is(err, errMore):
+	case n == len(b):
+		g.x.sent = g.x.now()
+		g.state = awaiting
+		if u.readable { // whatever it is
+			g.hear()
 		}
 		return
+	default:
+		u.out = append(u.out[:0], b[n:]...)
+		err = g.loop.change(u.fd, u.at, edges|unix.EPOLLOUT)
+	}
+	if err != nil {
+		g.answered(err)
 	}
 }
 
@@ -88,9 +111,10 @@ func (u *upstream) happened(events uint32) {
 	switch {
 	case g == nil: // it rested, and was closed or says what nobody asked for
 		u.loop.discard(u)
+	case g.state == asking && len(u.out) == 0: // and goes with the batch
 	case g.state == asking:
 		g.askOn()
-	case len(g.out) == 0:
+	case len(g.out) == 0 && g.queued == 0:
 		g.hear()
 	}
 }
@@ -102,7 +126,7 @@ func (g *guest) hear() {
 		err := g.follow()
 		if errors.Is(err, errMore) {
 			g.push()
-			if len(g.out) > 0 || g.up == nil {
+			if len(g.out) > 0 || g.queued > 0 || g.up == nil {
 				break
 			}
 			if err = g.up.receive(); err == nil {

@@ -197,9 +197,11 @@ func BenchmarkOwnWork(b *testing.B) {
 		for range b.N {
 			g.begin()
 			g.take(request)
+			l.flush()
 			_, _ = readNow(engine[1], buf)
 			u.in, u.r, u.w = l.fromEngine, 0, copy(l.fromEngine, answer)
 			g.hear()
+			l.flush()
 			if n, _ := readNow(client[1], buf); !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200 OK")) {
 				b.Errorf("it answers %q", buf[:n])
 				return
@@ -212,7 +214,7 @@ func BenchmarkOwnWork(b *testing.B) {
 	<-done
 }
 
-func pair(b *testing.B) [2]int {
+func pair(b testing.TB) [2]int {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		b.Fatal(err)

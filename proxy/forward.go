@@ -190,7 +190,7 @@ func (p *Proxy) receive(x *exchange, u *upstream) {
 
 // accept makes the engine's whole answer that of the request.
 func (p *Proxy) accept(x *exchange, u *upstream, a *answerHead) {
-	x.answered = x.now()
+	x.answered = x.heardAt()
 	if cause := p.putBack(x, u, a.close); cause == api.FinishClientGone {
 		x.fail(errClientGone())
 		return

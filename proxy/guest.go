@@ -48,6 +48,8 @@ type guest struct {
 	in  []byte // what has come of a header
 	out []byte // what the client has no room for
 
+	queued int // pieces for it that go with the batch
+
 	x    *exchange
 	next handler // after the wait for its turn
 	up   *upstream
@@ -93,7 +95,7 @@ func (g *guest) happened(events uint32) {
 		g.readable = true
 	}
 	if len(g.out) > 0 && events&^unix.EPOLLIN != 0 {
-		g.push()
+		g.writeOn()
 		g.goOn()
 	}
 	switch g.state {
@@ -110,7 +112,7 @@ func (g *guest) happened(events uint32) {
 
 // goOn does what had to wait for the client's taking what it was sent.
 func (g *guest) goOn() {
-	if len(g.out) > 0 {
+	if len(g.out) > 0 || g.queued > 0 {
 		return
 	}
 	switch g.state {
@@ -172,7 +174,7 @@ func (g *guest) read() {
 // begin notes a request's first byte. It reports false when a drain was quicker.
 func (g *guest) begin() bool {
 	c := g.conn
-	c.since = time.Now()
+	c.since = g.loop.seen
 	c.headBy = c.since.Add(g.loop.p.cfg.ReadHeaderTimeout)
 	if c.phase.CompareAndSwap(int32(fresh), int32(active)) {
 		c.headBy = g.doneBy // the time of the first one began with the connection
@@ -286,7 +288,7 @@ func (g *guest) walked(way handler) (well bool) {
 // hold lets the request wait for d, and then go on with next.
 func (g *guest) hold(d time.Duration, next handler) {
 	x := g.x
-	x.later, g.next, g.state = true, next, held
+	x.later, x.waited, g.next, g.state = true, true, next, held
 	if !x.whole { // the body is not to stay in the loop's buffer
 		x.body = append(x.body[:0], x.held...)
 		x.held = x.body
@@ -349,6 +351,7 @@ func (g *guest) abort() {
 	switch g.state {
 	case receiving, held, asking, awaiting, collecting, streaming:
 		g.cancel(api.FinishDrained)
+		g.loop.flush()
 	}
 	g.end()
 }
@@ -360,7 +363,7 @@ func (g *guest) leaveLoop() {
 	if g.at > 0 {
 		l.remove(g.at)
 	}
-	g.in, g.out = nil, nil
+	g.in, g.out, g.queued = nil, nil, 0
 }
 
 // failed ends a connection whose event could not be handled.

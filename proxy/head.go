@@ -233,15 +233,26 @@ func is(b []byte, word string) bool {
 	if len(b) != len(word) {
 		return false
 	}
-	for i, c := range b {
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
+	// Of what a header may hold, the bit makes nothing but capital letters another letter,
+	// digit or mark of a word.
+	const bit = 0x20
+	for ; len(word) >= 8; b, word = b[8:], word[8:] {
+		if binary.LittleEndian.Uint64(b)|bit*0x0101010101010101 != eight(word) {
+			return false
 		}
-		if c != word[i] {
+	}
+	for i := range word {
+		if b[i]|bit != word[i] {
 			return false
 		}
 	}
 	return true
+}
+
+// eight are a word's first letters, as LittleEndian reads them.
+func eight(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // tokenBytes are the characters of a header's name (RFC 9110, 5.6.2), hostBytes

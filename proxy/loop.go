@@ -44,11 +44,16 @@ type loop struct {
 	sockets []socket
 	unused  []int32 // of sockets
 	alarms  alarms
+	seen    time.Time // when the events were
 	armed   time.Time // when the wait for events ends by itself; zero is never
 	passed  bool      // it did
 
 	fromClient, fromEngine []byte
-	pending, request       []byte
+	pending, request       []byte // see flush
+	begun                  int    // where what is pending and no piece yet begins
+	questions              []question
+	pieces                 []piece
+	batched                int // events
 	chunk                  [20]byte
 	date                   []byte // of answers
 	parser                 parser
@@ -120,6 +125,7 @@ func (l *loop) happened(uint32) {
 	l.inbox = nil
 	l.mu.Unlock()
 	for _, f := range calls {
+		l.flush()
 		f()
 	}
 }
@@ -150,6 +156,7 @@ func (l *loop) run() {
 		if l.wait() != nil {
 			return
 		}
+		l.seen = time.Now()
 		if l.handled += l.ready; l.handled >= yieldAfter {
 			l.handled = 0
 			runtime.Gosched()
@@ -159,10 +166,14 @@ func (l *loop) run() {
 			if s := &l.sockets[e.Fd]; s.generation == e.Pad && s.to != nil {
 				l.handle(s.to, e.Events)
 			}
+			if l.batched++; l.batched >= batchEvents || len(l.pending)+len(l.request) > batchBytes {
+				l.flush()
+			}
 		}
-		for a := l.alarms.due(time.Now); a != nil; a = l.alarms.due(time.Now) {
+		for a := l.alarms.due(l.seen); a != nil; a = l.alarms.due(l.seen) {
 			l.guard(a.owner, a.ring)
 		}
+		l.flush()
 	}
 }
 
@@ -188,7 +199,7 @@ func (l *loop) recovered(in sink) {
 	if fault == nil {
 		return
 	}
-	l.pending = l.pending[:0]
+	l.pending = l.pending[:l.begun]
 	if u, ok := in.(*upstream); ok {
 		in = u.owner
 	}

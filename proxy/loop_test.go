@@ -69,7 +69,6 @@ func TestUnusualRequestsAreHandedOver(t *testing.T) {
 func TestAlarmsRingInTheOrderOfWhatWasSaidLast(t *testing.T) {
 	var s alarms
 	now := time.Now()
-	clock := func() time.Time { return now }
 	a, b, c := &alarm{}, &alarm{}, &alarm{}
 	s.put(a, now.Add(time.Second))
 	s.put(b, now.Add(2*time.Second))
@@ -82,13 +81,13 @@ func TestAlarmsRingInTheOrderOfWhatWasSaidLast(t *testing.T) {
 		want  *alarm
 	}{{time.Second, c}, {time.Second, nil}, {2 * time.Second, nil}, {time.Second, a}, {time.Hour, nil}} {
 		now = now.Add(step.after)
-		if got := s.due(clock); got != step.want {
+		if got := s.due(now); got != step.want {
 			t.Errorf("after %v more another alarm rings than %p: %p", step.after, step.want, got)
 		}
 	}
 	s.put(a, now)
 	s.drop(a)
-	if s.due(clock) != nil || !s.next().IsZero() {
+	if s.due(now) != nil || !s.next().IsZero() {
 		t.Error("a dropped alarm is there")
 	}
 }

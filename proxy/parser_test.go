@@ -142,7 +142,6 @@ func differs(x *exchange, sent []byte) string {
 func TestAlarmsAgreeWithAList(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	now := time.Now()
-	clock := func() time.Time { return now }
 	var s alarms
 	all := make([]*alarm, 40)
 	wanted := map[*alarm]time.Time{}
@@ -168,7 +167,7 @@ func TestAlarmsAgreeWithAList(t *testing.T) {
 		if next := s.next(); next.IsZero() != (len(s.heap) == 0) {
 			t.Fatal("next is never although there are alarms")
 		}
-		for a := s.due(clock); a != nil; a = s.due(clock) {
+		for a := s.due(now); a != nil; a = s.due(now) {
 			at, ok := wanted[a]
 			if !ok || at.After(now) {
 				t.Fatalf("an alarm rings at %v that was wanted at %v (%v)", now, at, ok)

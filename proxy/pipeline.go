@@ -63,7 +63,7 @@ type exchange struct {
 	raw       []byte     // of a loop: request line and headers, as they came
 	lines     []byte     // of a loop: headers of the engine's that pass on
 	asIs      bool       // of a loop: they are all that the answer has beside those of every one
-	waited    bool       // of a loop: for the rest of the body
+	waited    bool       // of a loop: for the rest of the body, or for its turn
 	goodbye   bool       // of a loop: the client asks for the connection's end
 	held      []byte     // of a loop: what has come of the body
 	length    int        // of a loop: of the body
@@ -115,6 +115,18 @@ func (x *exchange) look(target, headers []byte) {
 
 // now is the time, by one look at the clock where time.Now takes two.
 func (x *exchange) now() time.Time { return x.start.Add(time.Since(x.start)) }
+
+// heardAt is when the engine's answer was here.
+func (x *exchange) heardAt() time.Time {
+	g := x.conn.lane
+	if g == nil {
+		return x.now()
+	}
+	if at := g.loop.seen; at.After(x.sent) {
+		return at
+	}
+	return x.sent // it was here before the loop came to look
+}
 
 // end gives the exchange back, once nothing can refer to it any more.
 func (p *Proxy) end(x *exchange) {

@@ -103,7 +103,7 @@ func New(cfg Config, log *telemetry.Log) (*Proxy, error) {
 		p.correlate, p.locate, p.observe, p.refuseMalformed, p.shareAcrossOrigins, p.route,
 		p.answerLocally, // probes end here, whoever asks
 		p.screen, p.authenticate, pass(authenticated), p.limit, passSoon(withinLimits), p.readBody, passSoon(bodyRead),
-		p.administer, p.takeSlot, p.admit, pass(admitted), p.forward,
+		p.administer, p.takeSlot, p.admit, passSoon(admitted), p.forward,
 	}.handler()
 	p.malformed = stages{p.correlate, p.locate, p.observe, p.refuseUnread}.handler()
 	p.refuse = func(x *exchange) { p.refuseUnread(x, nil) }

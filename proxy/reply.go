@@ -51,7 +51,7 @@ func (g *guest) forgetExchange() {
 func (g *guest) rest() {
 	c := g.conn
 	g.state = resting
-	now := c.since.Add(time.Since(c.since)) // by one look at the clock
+	now := g.loop.seen
 	c.quiet.Store(now.UnixNano())
 	if g.closes || c.detach() != "" || !c.phase.CompareAndSwap(int32(active), int32(idle)) {
 		g.finishUp()
@@ -94,16 +94,17 @@ func (x *exchange) isPlain() bool {
 // but what all answers have, without a list of them.
 func (g *guest) serializeAsIs(x *exchange) {
 	body := x.ctx.Response.Body()
-	b := append(g.loop.pending, "HTTP/1.1 200 OK\r\nDate: "...)
-	b = append(append(b, g.loop.date...), "\r\nContent-Length: "...)
+	l := g.loop
+	b := append(l.pending, "HTTP/1.1 200 OK\r\nDate: "...)
+	b = append(append(b, l.date...), "\r\nContent-Length: "...)
 	b = append(strconv.AppendInt(b, int64(len(body)), 10), "\r\n"...)
 	b = append(append(b, x.lines...), x.told...)
 	if g.closes {
 		b = append(b, "Connection: close\r\n"...)
 	}
 	b = append(append(b, "\r\n"...), body...)
-	if g.loop.pending = b; len(g.out) > 0 { // which waits for the client to take what it has
-		g.out, g.loop.pending = append(g.out, b...), b[:0]
+	if l.pending = b; len(g.out) > 0 { // which waits for the client to take what it has
+		g.out, l.pending = append(g.out, b[l.begun:]...), b[:l.begun]
 	}
 }
 
