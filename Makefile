@@ -5,7 +5,7 @@
 VERSION  ?= $(shell sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -n 1)
 LDFLAGS  := -s -w -X github.com/semantic-pod/semantic/telemetry.version=$(VERSION)
 BIN      := bin/semantic
-GO_FILES := $(shell find . -name '*.go' -o -name '*.s' -o -name '*.h' | grep -v node_modules) go.mod go.sum sbom/components.json sbom/NOTICE engine/builtin/semantic-builtin.gguf $(shell find sidecar/console/dist -type f)
+GO_FILES := $(shell find . -name '*.go' -o -name '*.s' -o -name '*.h' | grep -v node_modules) go.mod go.sum $(wildcard cmd/semantic/default.pgo) sbom/components.json sbom/NOTICE engine/builtin/semantic-builtin.gguf $(shell find sidecar/console/dist -type f)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,15 @@ build: $(BIN) ## Build bin/semantic (TAGS=azure,gcs adds the drivers of their ob
 
 $(BIN): $(GO_FILES)
 	CGO_ENABLED=0 go build -buildvcs=auto -trimpath $(if $(TAGS),-tags '$(TAGS)') -ldflags '$(LDFLAGS)' -o $@ ./cmd/semantic
+
+# The compiler inlines and lays out by what the proxy was seen to do for requests. Tests
+# and checks do without: they would compile everything once more.
+PROFILE := cmd/semantic/default.pgo
+lint check unit: export GOFLAGS := $(GOFLAGS) -pgo=off
+
+.PHONY: profile
+profile: ## Take the profile by which the binary is compiled anew (after the proxy's hot path changed)
+	go test -trimpath -pgo=off -run '^$$' -bench '^Benchmark(OwnWork|ForwardWithKey|StreamChunk|Probe)$$' -benchtime 5s -cpuprofile $(PROFILE) -o /dev/null ./proxy
 
 .PHONY: image
 IMAGE := localhost/semantic:$(or $(VERSION),devel)
