@@ -66,17 +66,32 @@ func limitOf(l limit.Limits, r limit.Reason) string {
 // is left. Resets are in whole seconds.
 func appendStanding(b []byte, d *limit.Decision) []byte {
 	if s := &d.Requests; s.Limit > 0 {
-		b = appendOne(b, s, "X-RateLimit-Limit: ", "X-RateLimit-Remaining: ", "X-RateLimit-Reset: ")
-		b = appendOne(b, s, "X-RateLimit-Limit-Requests: ", "X-RateLimit-Remaining-Requests: ", "X-RateLimit-Reset-Requests: ")
+		b = appendOne(b, s, requestsNames, requestsNamesToo)
 	}
 	if s := &d.Tokens; s.Limit > 0 {
-		b = appendOne(b, s, "X-RateLimit-Limit-Tokens: ", "X-RateLimit-Remaining-Tokens: ", "X-RateLimit-Reset-Tokens: ")
+		b = appendOne(b, s, tokensNames)
 	}
 	return b
 }
 
-func appendOne(b []byte, s *limit.Standing, most, left, reset string) []byte {
-	b = append(strconv.AppendInt(append(b, most...), s.Limit, 10), "\r\n"...)
-	b = append(strconv.AppendInt(append(b, left...), s.Remaining, 10), "\r\n"...)
-	return append(strconv.AppendInt(append(b, reset...), int64((s.Reset+time.Second-1)/time.Second), 10), "\r\n"...)
+// standingNames are the headers of a limit, of what is left of it and of when it is whole
+// again.
+type standingNames [3]string
+
+var (
+	requestsNames    = standingNames{"X-RateLimit-Limit: ", "X-RateLimit-Remaining: ", "X-RateLimit-Reset: "}
+	requestsNamesToo = standingNames{"X-RateLimit-Limit-Requests: ", "X-RateLimit-Remaining-Requests: ", "X-RateLimit-Reset-Requests: "}
+	tokensNames      = standingNames{"X-RateLimit-Limit-Tokens: ", "X-RateLimit-Remaining-Tokens: ", "X-RateLimit-Reset-Tokens: "}
+)
+
+// appendOne writes a limit under each of the names that clients know it by.
+func appendOne(b []byte, s *limit.Standing, under ...standingNames) []byte {
+	var room [20]byte
+	for i, n := range [3]int64{s.Limit, s.Remaining, int64((s.Reset + time.Second - 1) / time.Second)} {
+		number := strconv.AppendInt(room[:0], n, 10)
+		for _, names := range under {
+			b = append(append(append(b, names[i]...), number...), "\r\n"...)
+		}
+	}
+	return b
 }

@@ -39,7 +39,7 @@ func (p *Proxy) observed(x *exchange) {
 func (p *Proxy) record(x *exchange) {
 	x.release()
 	took := time.Since(x.start)
-	x.took = took
+	x.took, x.fall = took, x.waterfall(took)
 	x.settle(x.start.Add(took))
 	if !x.counted {
 		return
@@ -56,11 +56,11 @@ func (p *Proxy) record(x *exchange) {
 			x.finish = api.FinishOK
 		}
 	}
-	w := x.waterfall(took)
-	p.meters.count(x, status, took, &w)
-	x.tell(status, took, &w)
+	w := &x.fall
+	p.meters.count(x, status, took, w)
+	x.tell(status, took, w)
 	if p.log.Begin(&x.line, zapcore.InfoLevel, "request") {
-		x.fillLine(&x.line, status, took, &w)
+		x.fillLine(&x.line, status, took, w)
 		p.log.End(&x.line, x.start.Add(took))
 	}
 }

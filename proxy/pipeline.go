@@ -21,7 +21,7 @@ type handler func(*exchange)
 
 // stage is one step of a request's way: it answers, or calls next, or does
 // something before and after.
-type stage func(x *exchange, next handler)
+type stage func(p *Proxy, x *exchange, next handler)
 
 // stages is the way, in order.
 type stages []stage
@@ -30,7 +30,7 @@ func (s stages) handler() handler {
 	h := handler(func(*exchange) {})
 	for i := len(s) - 1; i >= 0; i-- {
 		own, next := s[i], h
-		h = func(x *exchange) { own(x, next) }
+		h = func(x *exchange) { own(x.p, x, next) }
 	}
 	return h
 }
@@ -80,6 +80,7 @@ type exchange struct {
 	answered  time.Time // when all of the engine's answer was here
 	ttft      time.Duration
 	took      time.Duration // the whole request; 0 while it is not over
+	fall      waterfall     // of one that is over
 	bytesOut  int64
 	slot      bool // it holds one of --max-in-flight
 	streaming bool // its end comes after the handler's

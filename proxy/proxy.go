@@ -100,12 +100,12 @@ func New(cfg Config, log *telemetry.Log) (*Proxy, error) {
 	p.meters = newMeters(p)
 	log.Register(p.metrics)
 	p.pipeline = stages{
-		p.correlate, p.locate, p.observe, p.refuseMalformed, p.shareAcrossOrigins, p.route,
-		p.answerLocally, // probes end here, whoever asks
-		p.screen, p.authenticate, pass(authenticated), p.limit, passSoon(withinLimits), p.readBody, passSoon(bodyRead),
-		p.administer, p.takeSlot, p.admit, passSoon(admitted), p.forward,
+		(*Proxy).correlate, (*Proxy).locate, (*Proxy).observe, (*Proxy).refuseMalformed, (*Proxy).shareAcrossOrigins, (*Proxy).route,
+		(*Proxy).answerLocally, // probes end here, whoever asks
+		(*Proxy).screen, (*Proxy).authenticate, pass(authenticated), (*Proxy).limit, passSoon(withinLimits), (*Proxy).readBody, passSoon(bodyRead),
+		(*Proxy).administer, (*Proxy).takeSlot, (*Proxy).admit, passSoon(admitted), (*Proxy).forward,
 	}.handler()
-	p.malformed = stages{p.correlate, p.locate, p.observe, p.refuseUnread}.handler()
+	p.malformed = stages{(*Proxy).correlate, (*Proxy).locate, (*Proxy).observe, (*Proxy).refuseUnread}.handler()
 	p.refuse = func(x *exchange) { p.refuseUnread(x, nil) }
 	p.server = p.newServer()
 	p.otlp, err = otlp.Open("proxy", p.metrics, log.Zap())

@@ -19,7 +19,10 @@ func (x *exchange) appendTiming(b []byte, took time.Duration) []byte {
 		_ = x.ctx.Response.Header.SetTrailer(serverTiming) // which is no forbidden name
 		return b
 	}
-	w := x.waterfall(took)
+	w := x.fall
+	if x.took == 0 {
+		w = x.waterfall(took)
+	}
 	w.write = 0 // which has not ended
 	return append(w.appendTiming(append(b, serverTiming+": "...)), "\r\n"...)
 }

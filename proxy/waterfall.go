@@ -19,7 +19,7 @@ const (
 
 // pass is the stage that notes when a request passed a moment.
 func pass(m moment) stage {
-	return func(x *exchange, next handler) {
+	return func(_ *Proxy, x *exchange, next handler) {
 		if x.passed[m].IsZero() {
 			x.passed[m] = x.now()
 		}
@@ -30,7 +30,7 @@ func pass(m moment) stage {
 // passSoon is pass for a moment that comes right behind the one before. In a loop it is
 // the same, without a look at the clock, unless the request had to wait in between.
 func passSoon(m moment) stage {
-	return func(x *exchange, next handler) {
+	return func(_ *Proxy, x *exchange, next handler) {
 		x.passed[m] = x.passed[m-1]
 		if x.conn.lane == nil || x.waited {
 			x.passed[m] = x.now()
