@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -27,6 +28,24 @@ type poller struct {
 	was  bool   // it answered last time
 
 	fullBacklogs int // times in a row that it took no connection
+	throng       throng
+}
+
+// throng watches how many connections are open. Requests leave no garbage, so that the
+// runtime would collect what thousands of connections have left behind much later, and
+// the process would keep their memory until then.
+type throng struct{ most int }
+
+// throngLeast is a number of connections whose memory is worth being collected.
+const throngLeast = 500
+
+// hasLeft reports, once, that at least half of a throng is gone.
+func (c *throng) hasLeft(open int) bool {
+	left := c.most-open >= max(throngLeast, c.most/2)
+	if left || open > c.most {
+		c.most = open
+	}
+	return left
 }
 
 // pollLoop keeps health true until ctx ends. A request that finds the engine dead
@@ -46,6 +65,9 @@ func (p *Proxy) pollLoop(ctx context.Context) {
 		state, err := l.ask()
 		l.tell(state, err)
 		p.pool.closeOld(p.cfg.IdleTimeout)
+		if l.throng.hasLeft(p.conns.count()) {
+			runtime.GC()
+		}
 		wait := pollInterval
 		if err != nil || state.Phase == api.PhaseLoading || state.Phase == api.PhaseCutOff {
 			wait = lostInterval

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -165,28 +166,46 @@ func (b *bench) streamedBy(p *peer, n int, interval time.Duration) error {
 	return nil
 }
 
-// probed asks for readiness 100 at a time while requests saturate the peer and the
-// backend.
+// probed asks for readiness while requests saturate the peer and the backend: 100 at once,
+// ten times a second, as those who watch many pods do, and 100 at a time without a pause.
 func (b *bench) probed(round int) error {
 	for _, p := range b.pick(round, "semantic", "nginx") {
-		var background sync.WaitGroup
-		var failed error
-		background.Go(func() {
-			dir := filepath.Join(b.dir, "background")
-			_, failed = wrk{url: p.url(pathSmall), key: b.key, body: smallBody, connections: 64, duration: b.duration + time.Second}.run(dir)
+		err := b.besideLoad(p, func() error {
+			samples, err := volley{address: fmt.Sprintf("127.0.0.1:%d", p.Port), connections: 100, every: 100 * time.Millisecond, duration: b.duration}.run()
+			if err == nil {
+				b.add("probes-at-once", p.label(), "p50_us", measure.Percentile(samples, 50))
+				b.add("probes-at-once", p.label(), "p95_us", measure.Percentile(samples, 95))
+			}
+			return err
 		})
-		time.Sleep(500 * time.Millisecond)
-		r, err := wrk{url: p.url("/health/ready"), connections: 100, duration: b.duration}.run(b.dir)
-		background.Wait()
 		if err == nil {
-			err = failed
+			err = b.besideLoad(p, func() error {
+				r, err := wrk{url: p.url("/health/ready"), connections: 100, duration: b.duration}.run(b.dir)
+				if err == nil {
+					b.add("probes-100", p.label(), "p50_us", r.P50)
+					b.add("probes-100", p.label(), "p95_us", r.P95)
+					b.add("probes-100", p.label(), "requests_per_second", float64(r.Requests)/r.Seconds)
+				}
+				return err
+			})
 		}
 		if err != nil {
 			return fmt.Errorf("probes, %s: %w", p.label(), err)
 		}
-		b.add("probes-100", p.label(), "p50_us", r.P50)
-		b.add("probes-100", p.label(), "p95_us", r.P95)
-		b.add("probes-100", p.label(), "requests_per_second", float64(r.Requests)/r.Seconds)
 	}
 	return nil
+}
+
+// besideLoad calls f while requests saturate the peer.
+func (b *bench) besideLoad(p *peer, f func() error) error {
+	var background sync.WaitGroup
+	var failed error
+	background.Go(func() {
+		dir := filepath.Join(b.dir, "background")
+		_, failed = wrk{url: p.url(pathSmall), key: b.key, body: smallBody, connections: 64, duration: b.duration + time.Second}.run(dir)
+	})
+	time.Sleep(500 * time.Millisecond)
+	err := f()
+	background.Wait()
+	return errors.Join(err, failed)
 }
