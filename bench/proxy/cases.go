@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -166,20 +168,19 @@ func (b *bench) streamedBy(p *peer, n int, interval time.Duration) error {
 	return nil
 }
 
-// probed asks for readiness while requests saturate the peer and the backend: 100 at once,
-// ten times a second, as those who watch many pods do, and 100 at a time without a pause.
+// probed asks for readiness, 100 at once, ten times a second, as those who watch many pods
+// do, while an engine is saturated with chats; and while requests saturate the peer itself,
+// like that and 100 at a time without a pause.
 func (b *bench) probed(round int) error {
-	for _, p := range b.pick(round, "semantic", "nginx") {
-		err := b.besideLoad(p, func() error {
-			samples, err := volley{address: fmt.Sprintf("127.0.0.1:%d", p.Port), connections: 100, every: 100 * time.Millisecond, duration: b.duration}.run()
-			if err == nil {
-				b.add("probes-at-once", p.label(), "p50_us", measure.Percentile(samples, 50))
-				b.add("probes-at-once", p.label(), "p95_us", measure.Percentile(samples, 95))
-			}
-			return err
-		})
-		if err == nil {
-			err = b.besideLoad(p, func() error {
+	peers := b.pick(round, "semantic", "nginx")
+	if err := b.besideEngine(round, peers); err != nil {
+		return fmt.Errorf("probes beside an engine: %w", err)
+	}
+	for _, p := range peers {
+		at := load{path: pathSmall, body: smallBody, connections: 64}
+		err := errors.Join(
+			b.beside(p.url(at.path), at, func() error { return b.volley("probes-at-once", p.label(), p.Port) }),
+			b.beside(p.url(at.path), at, func() error {
 				r, err := wrk{url: p.url("/health/ready"), connections: 100, duration: b.duration}.run(b.dir)
 				if err == nil {
 					b.add("probes-100", p.label(), "p50_us", r.P50)
@@ -187,8 +188,7 @@ func (b *bench) probed(round int) error {
 					b.add("probes-100", p.label(), "requests_per_second", float64(r.Requests)/r.Seconds)
 				}
 				return err
-			})
-		}
+			}))
 		if err != nil {
 			return fmt.Errorf("probes, %s: %w", p.label(), err)
 		}
@@ -196,13 +196,58 @@ func (b *bench) probed(round int) error {
 	return nil
 }
 
-// besideLoad calls f while requests saturate the peer.
-func (b *bench) besideLoad(p *peer, f func() error) error {
+// besideEngine probes a whole pod whose engine has more chats than it decodes at once, and
+// the other peers while that goes on.
+func (b *bench) besideEngine(round int, peers []*peer) error {
+	ports, err := measure.FreePorts(2)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(b.dir, fmt.Sprintf("pod-%d", round))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	pod, err := start(dir, b.binaries.semantic, "serve", "--data-dir", dir, "--model", b.model, "--port", strconv.Itoa(ports[0]),
+		"--sidecar-listen", fmt.Sprintf("127.0.0.1:%d", ports[1]), "--drain-delay", "0s", "--drain-timeout", "1s")
+	if err != nil {
+		return err
+	}
+	defer pod.stop()
+	p := &peer{name: "semantic", on: true, process: pod, place: place{Port: ports[0]}}
+	if err := p.await(func() error { _, err := probes(p); return err }); err != nil {
+		return err
+	}
+	chat := load{path: "/v1/chat/completions", connections: 64,
+		body: `{"model":"default","max_tokens":8,"temperature":0,"messages":[{"role":"user","content":"Write a long story about the sea."}]}`}
+	for _, q := range peers {
+		port := q.Port
+		if q.name == p.name {
+			port = p.Port
+		}
+		err := b.beside(p.url(chat.path), chat, func() error { return b.volley("probes-engine", q.label(), port) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) volley(name, label string, port int) error {
+	samples, err := volley{address: fmt.Sprintf("127.0.0.1:%d", port), connections: 100, every: 100 * time.Millisecond, duration: b.duration}.run()
+	if err == nil {
+		b.add(name, label, "p50_us", measure.Percentile(samples, 50))
+		b.add(name, label, "p95_us", measure.Percentile(samples, 95))
+	}
+	return err
+}
+
+// beside calls f while a load is on.
+func (b *bench) beside(url string, l load, f func() error) error {
 	var background sync.WaitGroup
 	var failed error
 	background.Go(func() {
 		dir := filepath.Join(b.dir, "background")
-		_, failed = wrk{url: p.url(pathSmall), key: b.key, body: smallBody, connections: 64, duration: b.duration + time.Second}.run(dir)
+		_, failed = wrk{url: url, key: b.key, body: l.body, connections: l.connections, duration: b.duration + time.Second}.run(dir)
 	})
 	time.Sleep(500 * time.Millisecond)
 	err := f()

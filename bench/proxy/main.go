@@ -33,6 +33,7 @@ type bench struct {
 	only     []string // peers; all if empty
 
 	dir, engine, key string
+	model            string
 	at               place
 	peers            []*peer
 	results          results
@@ -45,6 +46,7 @@ func main() {
 	flag.StringVar(&b.binaries.semantic, "semantic", "bin/semantic", "binary to measure")
 	flag.StringVar(&b.binaries.caddy, "caddy", ".tools/bench/caddy", "Caddy, as peers/caddy builds it")
 	flag.StringVar(&b.binaries.reverseProxy, "reverseproxy", ".tools/bench/reverseproxy", "ReverseProxy, as peers/reverseproxy builds it")
+	flag.StringVar(&b.model, "model", "models/smollm2-135m-instruct-q4_1.gguf", "model of the engine that is saturated beside probes")
 	floorAddress := flag.String("floor", "", "forward from this TCP address to -backend, with an epoll alone, and do nothing else")
 	cases := flag.String("cases", strings.Join([]string{caseSaturated, caseFloor, casePaced, caseStreams, caseProbes, caseCrowds, caseRefusals, caseLeaving}, ","), "cases to measure")
 	only := flag.String("peers", "", "peers to measure, with commas between; all by default")

@@ -34,7 +34,8 @@ var (
 			{"1,000: p50 µs", "streams-1000", "p50_us", 0}, {"CPU µs an event", "streams-1000", "cpu_us", 1}, {"MiB", "streams-1000", "rss_mib", 0},
 			{"5,000: p50 µs", "streams-5000", "p50_us", 0}, {"CPU µs an event", "streams-5000", "cpu_us", 1}, {"MiB", "streams-5000", "rss_mib", 0}}},
 		"probes": {[]string{"semantic", "nginx"}, []column{
-			{"at once: p50 µs", "probes-at-once", "p50_us", 0}, {"p95 µs", "probes-at-once", "p95_us", 0},
+			{"engine saturated: p50 µs", "probes-engine", "p50_us", 0}, {"p95 µs", "probes-engine", "p95_us", 0},
+			{"proxy saturated: p50 µs", "probes-at-once", "p50_us", 0}, {"p95 µs", "probes-at-once", "p95_us", 0},
 			{"without a pause: p50 µs", "probes-100", "p50_us", 0}, {"p95 µs", "probes-100", "p95_us", 0}, {"a second", "probes-100", "requests_per_second", 0}}},
 		"crowds": {[]string{"semantic"}, []column{
 			{"10,000 idle: MiB", "crowd-idle-10000", "rss_mib", 0}, {"KiB each", "crowd-idle-10000", "kib_a_connection", 1}, {"a probe's p99 µs", "crowd-idle-10000", "probe_p99_us", 0},

@@ -142,8 +142,13 @@ func (p *peer) begin(dir string, at place) error {
 	if p.process, err = start(p.Dir, command...); err != nil {
 		return err
 	}
+	return p.await(p.probe)
+}
+
+// await waits until the peer answers.
+func (p *peer) await(probe func() error) error {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		err := p.probe()
+		err := probe()
 		if err == nil {
 			return nil
 		}

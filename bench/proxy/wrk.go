@@ -38,7 +38,7 @@ func (w wrk) run(dir string) (wrkResult, error) {
 	if err := os.WriteFile(script, []byte(wrkScript), 0o600); err != nil {
 		return r, err
 	}
-	cmd := exec.Command("wrk", "-t1", "-c"+strconv.Itoa(w.connections), "-d", fmt.Sprintf("%ds", int(w.duration.Seconds())),
+	cmd := exec.Command("wrk", "-t1", "-c"+strconv.Itoa(w.connections), "--timeout", "60s", "-d", fmt.Sprintf("%ds", int(w.duration.Seconds())),
 		"-s", script, w.url, "--", w.key, w.body)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

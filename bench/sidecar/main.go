@@ -71,8 +71,10 @@ func run(p plan, only, out string) (err error) {
 			return err
 		}
 	}
-	if r.Machine, err = measure.ThisMachine(p.binary); err != nil {
-		return err
+	if only == "" {
+		if r.Machine, err = measure.ThisMachine(p.binary); err != nil {
+			return err
+		}
 	}
 	measured := false
 	for _, part := range parts {

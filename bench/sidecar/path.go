@@ -16,16 +16,17 @@ import (
 
 // path is what a client sees of a pod while its sidecar compresses, and while it rests.
 type path struct {
-	Requests      string         `json:"requests"`
-	Rounds        int            `json:"rounds_of_each"`
-	Resting       measure.Spread `json:"p99_ms_resting"`
-	Compressing   measure.Spread `json:"p99_ms_compressing"`
-	RestingRuns   []float64      `json:"p99_ms_resting_runs"`
-	PackingRuns   []float64      `json:"p99_ms_compressing_runs"`
-	MovesPercent  float64        `json:"p99_moves_percent"`
-	ArchiveCPU    []float64      `json:"archiving_cpu_percent_of_a_core"`
-	GoalPercent   float64        `json:"goal_percent"`
-	RequestErrors int            `json:"request_errors"`
+	Machine       measure.Machine `json:"machine"` // on which this part was measured
+	Requests      string          `json:"requests"`
+	Rounds        int             `json:"rounds_of_each"`
+	Resting       measure.Spread  `json:"p99_ms_resting"`
+	Compressing   measure.Spread  `json:"p99_ms_compressing"`
+	RestingRuns   []float64       `json:"p99_ms_resting_runs"`
+	PackingRuns   []float64       `json:"p99_ms_compressing_runs"`
+	MovesPercent  float64         `json:"p99_moves_percent"`
+	ArchiveCPU    []float64       `json:"archiving_cpu_percent_of_a_core"`
+	GoalPercent   float64         `json:"goal_percent"`
+	RequestErrors int             `json:"request_errors"`
 }
 
 const (
@@ -37,6 +38,10 @@ const (
 
 func measurePath(p plan) (path, error) {
 	r := path{Requests: fmt.Sprintf("GET /v1/models through proxy and engine, %d a second", requestsPerSecond), Rounds: p.rounds, GoalPercent: 5}
+	var err error
+	if r.Machine, err = measure.ThisMachine(p.binary); err != nil {
+		return r, err
+	}
 	dir, err := os.MkdirTemp(p.dir, "bench-sidecar-")
 	if err != nil {
 		return r, err
