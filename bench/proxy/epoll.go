@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,16 @@ func newPoller() (poller, error) {
 		return poller{}, fmt.Errorf("epoll: %w", err)
 	}
 	return poller{fd: fd, events: make([]unix.EpollEvent, 256)}, nil
+}
+
+// ownPoller is one for the calling goroutine, which has a thread of its own until done.
+func ownPoller() (poll poller, done func(), err error) {
+	runtime.LockOSThread()
+	if poll, err = newPoller(); err != nil {
+		runtime.UnlockOSThread()
+		return poll, nil, err
+	}
+	return poll, func() { poll.close(); runtime.UnlockOSThread() }, nil
 }
 
 // add asks to be told when there is something to read.

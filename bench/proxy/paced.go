@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net"
-	"runtime"
 	"strings"
 	"time"
 
@@ -31,13 +30,11 @@ type pacedConn struct {
 
 // run returns the latency of each request, in microseconds.
 func (l paced) run() ([]float64, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	poll, err := newPoller()
+	poll, done, err := ownPoller()
 	if err != nil {
 		return nil, err
 	}
-	defer poll.close()
+	defer done()
 	idle, conns := make([]*pacedConn, 0, l.connections), map[int]*pacedConn{}
 	for range l.connections {
 		fd, err := connect(l.network, l.address)

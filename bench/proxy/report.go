@@ -97,7 +97,9 @@ var goals = []goal{
 	{"leaving", "most_us", "semantic", "", false, 100_000},
 	{"probes-engine", "p50_us", "semantic", "", false, 1000},
 	{"probes-engine", "p95_us", "semantic", "nginx", false, 1},
+	{"probes-at-once", "p50_us", "semantic", "", false, 1000},
 	{"probes-at-once", "p95_us", "semantic", "nginx", false, 1},
+	{"probes-100", "p50_us", "semantic", "", false, 1000},
 	{"probes-100", "p95_us", "semantic", "nginx", false, 1},
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,13 +18,11 @@ type volley struct {
 
 // run returns how long each answer took from the moment of its volley, in microseconds.
 func (v volley) run() ([]float64, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	poll, err := newPoller()
+	poll, done, err := ownPoller()
 	if err != nil {
 		return nil, err
 	}
-	defer poll.close()
+	defer done()
 	var fds []int
 	for range v.connections {
 		fd, err := connect("tcp", v.address)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,13 +20,11 @@ type watched struct {
 // run returns how long each chunk was on its way, in microseconds, of those that
 // came while it measured.
 func (w watched) run() ([]float64, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	poll, err := newPoller()
+	poll, done, err := ownPoller()
 	if err != nil {
 		return nil, err
 	}
-	defer poll.close()
+	defer done()
 	chunks := int((w.warm+w.duration+rampOf(w.streams))/w.interval) + 2
 	body := fmt.Sprintf(`{"model":"bench","prompt":"tell","stream":true,"max_tokens":%d,"chunks":%d,"interval_ms":%d}`,
 		chunks, chunks, w.interval.Milliseconds())
