@@ -4,8 +4,8 @@ package kernel
 func amx() *Variant {
 	v := vnni()
 	v.Name = "amx"
-	v.muls[formatU4] = append(v.muls[formatU4], mul{16, mulU4AMX, true})
-	v.muls[formatS8] = append(v.muls[formatS8], mul{16, mulS8AMX, true})
+	v.muls[formatU4] = append(v.muls[formatU4], mul{columns: 16, run: mulU4AMX, many: true})
+	v.muls[formatS8] = append(v.muls[formatS8], mul{columns: 16, run: mulS8AMX, many: true})
 	return v
 }
 

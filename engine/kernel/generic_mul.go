@@ -17,11 +17,11 @@ func plain() *Variant {
 		pause: func(int) { runtime.Gosched() },
 	}
 	for f := range format(formats) {
-		v.muls[f] = []mul{{maxColumns, func(t *tile) {
+		v.muls[f] = []mul{{columns: maxColumns, run: func(t *tile) {
 			for j := range t.columns {
 				mulGo(t, f, j)
 			}
-		}, false}}
+		}}}
 	}
 	return v
 }

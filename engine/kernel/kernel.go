@@ -7,7 +7,7 @@
 // the same operations in the same order wherever it stands.
 //
 // Read: kernel.go (variants), columns.go (activations), matrix.go (weights and their product),
-// formats.go, pack.go
+// choice.go (which of two kernels multiplies), formats.go, pack.go
 // and unpack.go (how weights are laid out for the kernels), kv.go (how keys and values are),
 // attention.go, team.go (worker threads), then the plain
 // Go (generic_*.go) and the assembly of the same names.
@@ -74,6 +74,7 @@ type mul struct {
 	columns int
 	run     func(*tile)
 	many    bool
+	least   int // with many, how many columns must be there for it to be taken, if more than columns
 }
 
 // span is one call of an attention kernel: consecutive blocks of one sequence, one layer and one

@@ -28,14 +28,14 @@ func avx2() *Variant {
 		pause: pauseAMD64,
 	}
 	v.muls = [formats][]mul{
-		formatU4:   {{1, mulU4x1AVX2, false}, {4, mulU4x4AVX2, false}},
-		formatU4K:  {{1, mulU4Kx1AVX2, false}, {4, mulU4Kx4AVX2, false}},
-		formatS8:   {{1, mulS8x1AVX2, false}, {2, mulS8x2AVX2, false}},
-		formatS8K:  {{1, mulS8Kx1AVX2, false}, {2, mulS8Kx2AVX2, false}},
-		formatS8H:  {{1, mulS8Hx1AVX2, false}, {2, mulS8Hx2AVX2, false}},
-		formatF32:  {{1, mulF32x1AVX2, false}, {4, mulF32x4AVX2, false}},
-		formatF16:  {{1, mulF16x1AVX2, false}, {4, mulF16x4AVX2, false}},
-		formatBF16: {{1, mulBF16x1AVX2, false}, {4, mulBF16x4AVX2, false}},
+		formatU4:   {{columns: 1, run: mulU4x1AVX2}, {columns: 4, run: mulU4x4AVX2}},
+		formatU4K:  {{columns: 1, run: mulU4Kx1AVX2}, {columns: 4, run: mulU4Kx4AVX2}},
+		formatS8:   {{columns: 1, run: mulS8x1AVX2}, {columns: 2, run: mulS8x2AVX2}},
+		formatS8K:  {{columns: 1, run: mulS8Kx1AVX2}, {columns: 2, run: mulS8Kx2AVX2}},
+		formatS8H:  {{columns: 1, run: mulS8Hx1AVX2}, {columns: 2, run: mulS8Hx2AVX2}},
+		formatF32:  {{columns: 1, run: mulF32x1AVX2}, {columns: 4, run: mulF32x4AVX2}},
+		formatF16:  {{columns: 1, run: mulF16x1AVX2}, {columns: 4, run: mulF16x4AVX2}},
+		formatBF16: {{columns: 1, run: mulBF16x1AVX2}, {columns: 4, run: mulBF16x4AVX2}},
 	}
 	return v
 }

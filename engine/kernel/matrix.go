@@ -114,7 +114,7 @@ func (v *Variant) Mul(s *Scratch, m *Matrix, from, to int, x *Columns, first int
 func (v *Variant) mulFor(f format, columns int) *mul {
 	all := v.muls[f]
 	for i := len(all) - 1; all[i].many; i-- {
-		if all[i].columns <= columns {
+		if max(all[i].columns, all[i].least) <= columns {
 			return &all[i]
 		}
 	}

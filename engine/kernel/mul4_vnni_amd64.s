@@ -45,12 +45,14 @@
 	VMULPS Z29, Z27, Z27
 
 // SCALE adds a column's sums, times both scales, to its result, and the minima times the sum of the
-// column's activations.
-#define SCALE(n, x, sum, low, result) \
+// column's activations, whose block begins at an offset.
+#define SCALED(off, x, sum, result) \
 	VCVTDQ2PS sum, sum; \
-	VMULPS.BCST 32(x), Z26, Z28; \
+	VMULPS.BCST off+32(x), Z26, Z28; \
 	VFMADD231PS Z28, sum, result; \
-	VFMADD231PS.BCST 36(x), Z27, result
+	VFMADD231PS.BCST off+36(x), Z27, result
+
+#define SCALE(off, x, sum, low, result) SCALED(off, x, sum, result)
 
 #define BLOCK(EACH, SCALES) \
 	EACH(SUM, 0); \
@@ -66,6 +68,40 @@
 
 #define KBLOCK(EACH) \
 	BLOCK(EACH, KSCALES)
+
+// DOTODD and SCALEODD do the same with the other sums.
+#define DOTODD(n, x, sum, low, result) DOT(n, x, low, sum, result)
+#define SCALEODD(off, x, sum, low, result) SCALED(off, x, low, result)
+
+// QUARTER sums eight elements of every row for eight columns, and scales the block before for two of them.
+#define QUARTER(n, SUMS, A, B, SCALES) \
+	NIBBLES(64*(n)); \
+	EACH4(SUMS, n); \
+	A(SCALES, -48); \
+	B(SCALES, -48); \
+	COLUMN4(SUMS, n); \
+	COLUMN5(SUMS, n); \
+	COLUMN6(SUMS, n); \
+	COLUMN7(SUMS, n)
+
+#define QUARTERS(CLEAR, SUMS, SCALES, OWN) \
+	EACH8(CLEAR, 0); \
+	QUARTER(0, SUMS, COLUMN0, COLUMN1, SCALES); \
+	QUARTER(1, SUMS, COLUMN2, COLUMN3, SCALES); \
+	QUARTER(2, SUMS, COLUMN4, COLUMN5, SCALES); \
+	QUARTER(3, SUMS, COLUMN6, COLUMN7, SCALES); \
+	OWN
+
+#define BEGIN(OWN) \
+	EACH8(SUM, 0); \
+	DOTS(EACH8, 0); \
+	DOTS(EACH8, 1); \
+	DOTS(EACH8, 2); \
+	DOTS(EACH8, 3); \
+	OWN
+
+#define BLOCKS(AHEAD, OWN, STEP) \
+	TURNS(AHEAD, BEGIN(OWN), QUARTERS(LOW, DOTODD, SCALE, OWN), QUARTERS(SUM, DOT, SCALEODD, OWN), EACH8(SCALE, -48), EACH8(SCALEODD, -48), STEP, 48)
 
 #define MULU4(COLUMNS, EACH, STORE) \
 	MUL(0x0f0f0f0f, AHEAD5, HALFBLOCK, 320, 48, COLUMNS, EACH, STORE)
@@ -87,11 +123,11 @@ TEXT ·mulU4x4VNNI(SB), NOSPLIT, $0-8
 
 // func mulU4x8VNNI(t *tile)
 TEXT ·mulU4x8VNNI(SB), NOSPLIT, $0-8
-	MULU4(COLUMNS8, EACH8, STORE8)
+	EIGHT(0x0f0f0f0f, BLOCKS(AHEAD5, HALFSCALES, 320))
 
 // func mulU4x16VNNI(t *tile)
 TEXT ·mulU4x16VNNI(SB), NOSPLIT, $0-8
-	MANY(0x0f0f0f0f, ASK3, HALFBLOCK, 320, 48)
+	MANY(0x0f0f0f0f, 320, 48, BLOCKS(ASK3, HALFSCALES, 320))
 
 // func mulU4Kx1VNNI(t *tile)
 TEXT ·mulU4Kx1VNNI(SB), NOSPLIT, $0-8
@@ -107,8 +143,8 @@ TEXT ·mulU4Kx4VNNI(SB), NOSPLIT, $0-8
 
 // func mulU4Kx8VNNI(t *tile)
 TEXT ·mulU4Kx8VNNI(SB), NOSPLIT, $0-8
-	MULU4K(COLUMNS8, EACH8, STORE8)
+	EIGHT(0x0f0f0f0f, BLOCKS(AHEAD5, KSCALES, 352))
 
 // func mulU4Kx16VNNI(t *tile)
 TEXT ·mulU4Kx16VNNI(SB), NOSPLIT, $0-8
-	MANY(0x0f0f0f0f, ASK3, KBLOCK, 352, 48)
+	MANY(0x0f0f0f0f, 352, 48, BLOCKS(ASK3, KSCALES, 352))

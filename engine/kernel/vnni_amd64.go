@@ -8,11 +8,11 @@ func vnni() *Variant {
 	v.scores, v.values = scoresAVX512, valuesAVX512
 	v.scores8, v.values64 = scores8AVX512, values64AVX512
 	v.scoresQ8, v.valuesQ8 = scoresQ8AVX512, valuesQ8AVX512
-	v.muls[formatU4] = []mul{{1, mulU4x1VNNI, false}, {2, mulU4x2VNNI, false}, {4, mulU4x4VNNI, false}, {8, mulU4x8VNNI, false}, {16, mulU4x16VNNI, true}}
-	v.muls[formatU4K] = []mul{{1, mulU4Kx1VNNI, false}, {2, mulU4Kx2VNNI, false}, {4, mulU4Kx4VNNI, false}, {8, mulU4Kx8VNNI, false}, {16, mulU4Kx16VNNI, true}}
-	v.muls[formatS8] = []mul{{1, mulS8x1VNNI, false}, {2, mulS8x2VNNI, false}, {4, mulS8x4VNNI, false}, {8, mulS8x8VNNI, false}, {16, mulS8x16VNNI, true}}
-	v.muls[formatS8K] = []mul{{1, mulS8Kx1VNNI, false}, {2, mulS8Kx2VNNI, false}, {4, mulS8Kx4VNNI, false}, {8, mulS8Kx8VNNI, false}, {16, mulS8Kx16VNNI, true}}
-	v.muls[formatS8H] = []mul{{1, mulS8Hx1VNNI, false}, {2, mulS8Hx2VNNI, false}, {4, mulS8Hx4VNNI, false}, {8, mulS8Hx8VNNI, false}, {16, mulS8Hx16VNNI, true}}
+	v.muls[formatU4] = []mul{{columns: 1, run: mulU4x1VNNI}, {columns: 2, run: mulU4x2VNNI}, {columns: 4, run: mulU4x4VNNI}, {columns: 8, run: mulU4x8VNNI}, {columns: 16, run: mulU4x16VNNI, many: true}}
+	v.muls[formatU4K] = []mul{{columns: 1, run: mulU4Kx1VNNI}, {columns: 2, run: mulU4Kx2VNNI}, {columns: 4, run: mulU4Kx4VNNI}, {columns: 8, run: mulU4Kx8VNNI}, {columns: 16, run: mulU4Kx16VNNI, many: true}}
+	v.muls[formatS8] = []mul{{columns: 1, run: mulS8x1VNNI}, {columns: 2, run: mulS8x2VNNI}, {columns: 4, run: mulS8x4VNNI}, {columns: 8, run: mulS8x8VNNI}, {columns: 16, run: mulS8x16VNNI, many: true}}
+	v.muls[formatS8K] = []mul{{columns: 1, run: mulS8Kx1VNNI}, {columns: 2, run: mulS8Kx2VNNI}, {columns: 4, run: mulS8Kx4VNNI}, {columns: 8, run: mulS8Kx8VNNI}, {columns: 16, run: mulS8Kx16VNNI, many: true}}
+	v.muls[formatS8H] = []mul{{columns: 1, run: mulS8Hx1VNNI}, {columns: 2, run: mulS8Hx2VNNI}, {columns: 4, run: mulS8Hx4VNNI}, {columns: 8, run: mulS8Hx8VNNI}, {columns: 16, run: mulS8Hx16VNNI, many: true}}
 	return v
 }
 

@@ -47,24 +47,33 @@
 
 // EACH has something done for so many columns, by a macro that gets: a number of the caller's, the
 // column's activations, its two integer sums (a kernel that needs one leaves the second) and its result.
+#define COLUMN0(DO, n) DO(n, AX, Z8, Z16, Z0)
+#define COLUMN1(DO, n) DO(n, BX, Z9, Z17, Z1)
+#define COLUMN2(DO, n) DO(n, CX, Z10, Z18, Z2)
+#define COLUMN3(DO, n) DO(n, DX, Z11, Z19, Z3)
+#define COLUMN4(DO, n) DO(n, R9, Z12, Z20, Z4)
+#define COLUMN5(DO, n) DO(n, R10, Z13, Z21, Z5)
+#define COLUMN6(DO, n) DO(n, R11, Z14, Z22, Z6)
+#define COLUMN7(DO, n) DO(n, R12, Z15, Z23, Z7)
+
 #define EACH1(DO, n) \
-	DO(n, AX, Z8, Z16, Z0)
+	COLUMN0(DO, n)
 
 #define EACH2(DO, n) \
 	EACH1(DO, n); \
-	DO(n, BX, Z9, Z17, Z1)
+	COLUMN1(DO, n)
 
 #define EACH4(DO, n) \
 	EACH2(DO, n); \
-	DO(n, CX, Z10, Z18, Z2); \
-	DO(n, DX, Z11, Z19, Z3)
+	COLUMN2(DO, n); \
+	COLUMN3(DO, n)
 
 #define EACH8(DO, n) \
 	EACH4(DO, n); \
-	DO(n, R9, Z12, Z20, Z4); \
-	DO(n, R10, Z13, Z21, Z5); \
-	DO(n, R11, Z14, Z22, Z6); \
-	DO(n, R12, Z15, Z23, Z7)
+	COLUMN4(DO, n); \
+	COLUMN5(DO, n); \
+	COLUMN6(DO, n); \
+	COLUMN7(DO, n)
 
 // ZERO, SUM and LOW clear a result and its sums; ADVANCE goes n bytes on to the next block.
 #define ZERO(n, x, sum, low, result) \
@@ -177,20 +186,80 @@ block: \
 	VZEROUPPER; \
 	RET
 
+// TURNS multiplies eight columns with a panel's blocks, R13 of them, so that while one block is summed
+// the one before it is scaled: a sum waits five cycles for its own last step, and the CPU does not look far
+// enough ahead to find the next block's. Two sets of sums take turns: FIRST sums a block into the even
+// ones, ODD into the odd ones while it scales the even ones, EVEN the other way round; LASTEVEN and
+// LASTODD scale what is left. AHEAD is done once a block.
+#define TURNS(AHEAD, FIRST, ODD, EVEN, LASTEVEN, LASTODD, STEP, MOVE) \
+	AHEAD; \
+	FIRST; \
+	ADDQ $STEP, SI; \
+	EACH8(ADVANCE, MOVE); \
+odd: \
+	DECQ R13; \
+	JZ lasteven; \
+	AHEAD; \
+	ODD; \
+	ADDQ $STEP, SI; \
+	EACH8(ADVANCE, MOVE); \
+	DECQ R13; \
+	JZ lastodd; \
+	AHEAD; \
+	EVEN; \
+	ADDQ $STEP, SI; \
+	EACH8(ADVANCE, MOVE); \
+	JMP odd; \
+lasteven: \
+	LASTEVEN; \
+	JMP summed; \
+lastodd: \
+	LASTODD; \
+summed:
+
+// EIGHT multiplies panels with eight columns by BLOCKS, which is TURNS with its arguments.
+#define EIGHT(BYTES, BLOCKS) \
+	START; \
+	MOVL $BYTES, R13; \
+	VPBROADCASTD R13, Z31; \
+panel: \
+	COLUMNS8; \
+	EACH8(ZERO, 0); \
+	MOVQ 16(DI), R13; \
+	BLOCKS; \
+	STORE8; \
+	ADDQ $64, R14; \
+	DECQ R8; \
+	JNZ panel; \
+	VZEROUPPER; \
+	RET
+
+// INORDER multiplies eight columns with a panel's blocks, one block after the other.
+#define INORDER(AHEAD, BLOCK, STEP, MOVE) \
+block: \
+	AHEAD; \
+	BLOCK(EACH8); \
+	ADDQ $STEP, SI; \
+	EACH8(ADVANCE, MOVE); \
+	DECQ R13; \
+	JNZ block
+
 // MANY multiplies panels with any multiple of eight columns that lie one after the other: a panel
 // at a time with all of them, so that while they are computed the next panel comes from memory. Of
 // that, a block asks for what is its share when all columns have been: ASK, at R15.
 // The tile's fields: 288 columns, 296 stride, 312 vectors, 320 offset, and to keep: 328 columns that
 // are left, 336 their vectors, 344 the share.
+#define ASK(n) PREFETCHT0 64*(n)(R15)
 #define ASK3 \
-	PREFETCHT0 (R15); \
-	PREFETCHT0 64(R15); \
-	PREFETCHT0 128(R15)
+	ASK(0); \
+	ASK(1); \
+	ASK(2); \
+	ADDQ 344(DI), R15
 
 #define ASK5 \
-	ASK3; \
-	PREFETCHT0 192(R15); \
-	PREFETCHT0 256(R15)
+	ASK(3); \
+	ASK(4); \
+	ASK3
 
 // FINISH adds to a column's result what is there, if that is asked for, and writes it.
 #define FINISH(n, z) \
@@ -198,7 +267,7 @@ block: \
 	VADDPS (BX)(R14*1), z, K1, z; \
 	VMOVUPS z, (BX)(R14*1)
 
-#define MANY(BYTES, ASK, BLOCK, STEP, MOVE) \
+#define MANY(BYTES, STEP, MOVE, BLOCKS) \
 	START; \
 	MOVQ 320(DI), R14; \
 	MOVL $BYTES, R13; \
@@ -230,14 +299,7 @@ group: \
 	LEAQ (DX)(R13*4), R12; \
 	EACH8(ZERO, 0); \
 	MOVQ 16(DI), R13; \
-block: \
-	ASK; \
-	ADDQ 344(DI), R15; \
-	BLOCK(EACH8); \
-	ADDQ $STEP, SI; \
-	EACH8(ADVANCE, MOVE); \
-	DECQ R13; \
-	JNZ block; \
+	BLOCKS; \
 	MOVQ 336(DI), AX; \
 	FINISH(0, Z0); \
 	FINISH(1, Z1); \

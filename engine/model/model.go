@@ -75,6 +75,7 @@ func load(f *gguf.File, o Options) (*Model, error) {
 		return nil, err
 	}
 	_ = f.Release() // the copy is what is used from now on
+	m.kernel = m.kernel.Choose(m.team, l.matrices())
 	m.newWorkers(o.Threads)
 	return m, nil
 }

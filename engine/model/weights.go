@@ -223,6 +223,15 @@ func (m *Model) pack(l *loader) error {
 	return nil
 }
 
+// matrices returns those that have been packed.
+func (l *loader) matrices() []*kernel.Matrix {
+	var all []*kernel.Matrix
+	for _, x := range l.loaded {
+		all = append(all, x.matrix)
+	}
+	return all
+}
+
 // survive turns a fault of the memory map into an error: when the file was cut short after it was
 // opened, or its disk fails, there is nothing to read behind an address.
 func survive(read func()) (err error) {
