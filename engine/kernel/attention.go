@@ -55,6 +55,10 @@ func (v *Variant) Attend(s *Scratch, h *Heads, table []int32, queries []Query) {
 func (v *Variant) weigh(s *Scratch, h *Heads, table []int32, queries []Query, start, end int) {
 	p := &s.span
 	p.set(h, h.Keys, 0, table, start, end)
+	for i := range p.after {
+		block := table[min(start/BlockTokens+i, (end-1)/BlockTokens)]
+		p.after[i] = &h.Memory[int(block)*h.BlockBytes+h.Values]
+	}
 	scores, scores8 := v.scores, v.scores8
 	if h.Type == KVQ8 {
 		scores, scores8 = v.scoresQ8, nil

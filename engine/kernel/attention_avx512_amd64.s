@@ -21,8 +21,8 @@
 	VMOVUPS Z2, (R11); \
 	VMOVUPS Z3, (R12)
 
-// AFTER finds where in memory the next block is, or this one again if it is the last: its keys or
-// values are asked for while this one's are computed with, since blocks lie anywhere.
+// AFTER finds where in memory the next block is, or this one again if it is the last: its values
+// are asked for while this one's are computed with, since blocks lie anywhere.
 #define AFTER \
 	MOVQ R14, R15; \
 	CMPQ R8, $1; \
@@ -33,68 +33,97 @@ found: \
 	IMULQ 24(DI), R15; \
 	ADDQ 0(DI), R15
 
+// SCORE multiplies an element of two blocks' keys with that of four queries: eight sums, since with
+// four the CPU would wait for each.
+#define SCORE(i) \
+	PREFETCHT0 64*(i/2)(R10); \
+	VCVTPH2PS 32*i(SI), Z8; \
+	VCVTPH2PS 32*i(R9), Z9; \
+	FMA4(4*i); \
+	VFMADD231PS.BCST 4*i(AX)(R13*4), Z9, Z4; \
+	VFMADD231PS.BCST 4*i(BX)(R13*4), Z9, Z5; \
+	VFMADD231PS.BCST 4*i(CX)(R13*4), Z9, Z6; \
+	VFMADD231PS.BCST 4*i(DX)(R13*4), Z9, Z7
+
+// BLOCKAT finds where in memory the keys of the block of this number are.
+#define BLOCKAT(number, to) \
+	MOVLQSX number, to; \
+	IMULQ 24(DI), to; \
+	ADDQ 0(DI), to
+
+#define PUT(n, z) \
+	MOVQ 112+8*n(DI), R13; \
+	VMOVUPS z, (R13)(R11*1)
+
 // func scoresAVX512(s *span)
+// Two blocks at a time: SI and R9. R10 and R15 are what comes after them, R11 how far the results are.
 TEXT ·scoresAVX512(SB), NOSPLIT, $0-8
 	OPEN
 	INPUTS
-	OUTPUTS
+	XORQ R11, R11
 
-block:
-	AFTER
-	HALFBLOCK
+blocks:
+	BLOCKAT(0(R14), SI)
+	MOVQ SI, R9
+	MOVQ 192(DI), R10
+	MOVQ 200(DI), R15
+	CMPQ R8, $2
+	JLT alone
+	BLOCKAT(4(R14), R9)
+	JE found
+	BLOCKAT(8(R14), R10)
+	MOVQ R10, R15
+	CMPQ R8, $3
+	JE found
+	BLOCKAT(12(R14), R15)
+
+found:
+alone:
+	XORQ R13, R13
 	CLEAR4
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 
-element: // sixteen of them: heads have multiples of that
+element: // eight of them: heads have multiples of that
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	PREFETCHT0 128(R15)
 	PREFETCHT0 192(R15)
-	PREFETCHT0 256(R15)
-	PREFETCHT0 320(R15)
-	PREFETCHT0 384(R15)
-	PREFETCHT0 448(R15)
-	VCVTPH2PS (SI), Z8
-	FMA4(0)
-	VCVTPH2PS 32(SI), Z8
-	FMA4(4)
-	VCVTPH2PS 64(SI), Z8
-	FMA4(8)
-	VCVTPH2PS 96(SI), Z8
-	FMA4(12)
-	VCVTPH2PS 128(SI), Z8
-	FMA4(16)
-	VCVTPH2PS 160(SI), Z8
-	FMA4(20)
-	VCVTPH2PS 192(SI), Z8
-	FMA4(24)
-	VCVTPH2PS 224(SI), Z8
-	FMA4(28)
-	VCVTPH2PS 256(SI), Z8
-	FMA4(32)
-	VCVTPH2PS 288(SI), Z8
-	FMA4(36)
-	VCVTPH2PS 320(SI), Z8
-	FMA4(40)
-	VCVTPH2PS 352(SI), Z8
-	FMA4(44)
-	VCVTPH2PS 384(SI), Z8
-	FMA4(48)
-	VCVTPH2PS 416(SI), Z8
-	FMA4(52)
-	VCVTPH2PS 448(SI), Z8
-	FMA4(56)
-	VCVTPH2PS 480(SI), Z8
-	FMA4(60)
-	ADDQ $512, SI
-	ADDQ $512, R15
-	ADDQ $16, R13
+	SCORE(0)
+	SCORE(1)
+	SCORE(2)
+	SCORE(3)
+	SCORE(4)
+	SCORE(5)
+	SCORE(6)
+	SCORE(7)
+	ADDQ $256, SI
+	ADDQ $256, R9
+	ADDQ $256, R10
+	ADDQ $256, R15
+	ADDQ $8, R13
 	CMPQ R13, 32(DI)
 	JLT element
 
-	STORE4
-	NEXTOUTPUTS
+	PUT(0, Z0)
+	PUT(1, Z1)
+	PUT(2, Z2)
+	PUT(3, Z3)
 	DECQ R8
-	JNZ block
+	JZ done
+	ADDQ $64, R11
+	PUT(0, Z4)
+	PUT(1, Z5)
+	PUT(2, Z6)
+	PUT(3, Z7)
+	ADDQ $64, R11
+	ADDQ $8, R14
+	DECQ R8
+	JNZ blocks
+
+done:
 	VZEROUPPER
 	RET
 
@@ -142,10 +171,6 @@ token:
 	VFMADD231PS.BCST 4*(n)(R11)(R13*4), Z8, Z6; \
 	VFMADD231PS.BCST 4*(n)(R12)(R13*4), Z8, Z7
 
-#define PUT(n, z) \
-	MOVQ 112+8*n(DI), R13; \
-	VMOVUPS z, (R13)(SI*1)
-
 // func scores8AVX512(s *span)
 TEXT ·scores8AVX512(SB), NOSPLIT, $0-8
 	OPEN
@@ -177,9 +202,9 @@ element: // four of them at a time
 	CMPQ R13, 32(DI)
 	JLT element
 
-	MOVQ 16(DI), SI
-	SUBQ R8, SI
-	SHLQ $6, SI
+	MOVQ 16(DI), R11
+	SUBQ R8, R11
+	SHLQ $6, R11
 	PUT(0, Z0)
 	PUT(1, Z1)
 	PUT(2, Z2)
@@ -188,6 +213,7 @@ element: // four of them at a time
 	PUT(5, Z5)
 	PUT(6, Z6)
 	PUT(7, Z7)
+	MOVQ 96(DI), R11
 	ADDQ $4, R14
 	DECQ R8
 	JNZ block

@@ -1,4 +1,4 @@
-// Constants of eight equal floats, for the vector functions.
+// Words of the vector functions: constants of eight equal floats, e to the x, folds of a register.
 
 #define EIGHT(name, pair) \
 	DATA name<>+0(SB)/8, $pair; \
@@ -44,3 +44,20 @@ EIGHT(absolute, 0x7fffffff7fffffff)
 	VCVTPS2DQ n, n; \
 	VPSLLD $23, n, n; \
 	VPADDD n, p, p
+
+// SUM8 adds the lanes of a register into its lowest, halves first.
+#define SUM8(y, x, tx) \
+	VEXTRACTF128 $1, y, tx; \
+	VADDPS tx, x, x; \
+	VMOVHLPS x, x, tx; \
+	VADDPS tx, x, x; \
+	VMOVSHDUP x, tx; \
+	VADDSS tx, x, x
+
+#define MAX8(y, x, tx) \
+	VEXTRACTF128 $1, y, tx; \
+	VMAXPS tx, x, x; \
+	VMOVHLPS x, x, tx; \
+	VMAXPS tx, x, x; \
+	VMOVSHDUP x, tx; \
+	VMAXSS tx, x, x

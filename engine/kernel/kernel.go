@@ -90,4 +90,5 @@ type span struct {
 	out        [8]*float32 // scores: one for every token; values: sixteen sums
 	scales     *byte       // of bytes: in block 0, those of the keys, or of the first value
 	scaleStep  int         // of bytes: from one value's scale to the next
+	after      [2]*byte    // scores: two blocks' worth of what will be read next
 }

@@ -2,7 +2,7 @@
 // are left, SI what is read, R15 its scales, R13 a count within the block; AX BX CX DX the four inputs, R9
 // R10 R11 R12 the four outputs.
 // The span's fields: 0 base, 8 table, 16 blocks, 24 blockBytes, 32 dim, 40 last, 48 in[8], 112 out[8],
-// 176 scales, 184 scaleStep.
+// 176 scales, 184 scaleStep, 192 after[2].
 
 // OPEN begins with a span, INPUTS and OUTPUTS find its vectors.
 #define OPEN \

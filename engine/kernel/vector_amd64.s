@@ -1,23 +1,6 @@
 #include "textflag.h"
 #include "exp_amd64.h"
 
-// SUM8 adds the lanes of a register into its lowest, halves first.
-#define SUM8(y, x, tx) \
-	VEXTRACTF128 $1, y, tx; \
-	VADDPS tx, x, x; \
-	VMOVHLPS x, x, tx; \
-	VADDPS tx, x, x; \
-	VMOVSHDUP x, tx; \
-	VADDSS tx, x, x
-
-#define MAX8(y, x, tx) \
-	VEXTRACTF128 $1, y, tx; \
-	VMAXPS tx, x, x; \
-	VMOVHLPS x, x, tx; \
-	VMAXPS tx, x, x; \
-	VMOVSHDUP x, tx; \
-	VMAXSS tx, x, x
-
 DATA tiny<>+0(SB)/4, $0x0da24260 // 1e-30
 GLOBL tiny<>(SB), RODATA|NOPTR, $4
 DATA most<>+0(SB)/4, $0x42fe0000 // 127

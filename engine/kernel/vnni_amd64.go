@@ -5,6 +5,7 @@ package kernel
 func vnni() *Variant {
 	v := avx2()
 	v.Name, v.words = "avx512vnni", Halves
+	v.swiglu, v.softmax = swigluAVX512, softmaxAVX512
 	v.scores, v.values = scoresAVX512, valuesAVX512
 	v.scores8, v.values64 = scores8AVX512, values64AVX512
 	v.scoresQ8, v.valuesQ8 = scoresQ8AVX512, valuesQ8AVX512
@@ -15,6 +16,12 @@ func vnni() *Variant {
 	v.muls[formatS8H] = []mul{{columns: 1, run: mulS8Hx1VNNI}, {columns: 2, run: mulS8Hx2VNNI}, {columns: 4, run: mulS8Hx4VNNI}, {columns: 8, run: mulS8Hx8VNNI}, {columns: 16, run: mulS8Hx16VNNI, many: true}}
 	return v
 }
+
+//go:noescape
+func swigluAVX512(dst, gate, up *float32, n int)
+
+//go:noescape
+func softmaxAVX512(x *float32, n int) (maximum, sum float32)
 
 //go:noescape
 func scoresAVX512(s *span)
