@@ -23,6 +23,9 @@ type pair struct {
 	Our   float64 `json:"semantic_median"`
 	Peer  float64 `json:"llama_cpp_median"`
 	Ratio float64 `json:"ratio"`
+	// With busy loops: which part of its speed without them each keeps, the median of the rounds.
+	Kept     float64 `json:"semantic_keeps,omitempty"`
+	PeerKept float64 `json:"llama_cpp_keeps,omitempty"`
 }
 
 var asks = []ask{
@@ -87,13 +90,18 @@ func byTurns(ours, theirs side, a ask, rounds int) (pair, error) {
 			p.Ours, p.Peers = append(p.Ours, round1(speed[0])), append(p.Peers, round1(speed[1]))
 		}
 	}
+	p.compute()
+	return p, nil
+}
+
+// compute fills in what follows from the rounds.
+func (p *pair) compute() {
 	p.Our, p.Peer = median(p.Ours), median(p.Peers)
 	var ratios []float64
 	for i := range p.Ours {
 		ratios = append(ratios, p.Ours[i]/p.Peers[i])
 	}
 	p.Ratio = math.Round(100*median(ratios)) / 100
-	return p, nil
 }
 
 func median(v []float64) float64 {
@@ -110,9 +118,9 @@ func (r *results) print(w io.Writer) {
 		for _, c := range m.Cases {
 			busy := ""
 			if c.Busy {
-				busy = " (busy loops)"
+				busy = fmt.Sprintf(" (busy loops: %.0f and %.0f %% kept)", 100*c.Kept, 100*c.PeerKept)
 			}
-			fmt.Fprintf(w, "%-6s %-30s %8.1f tokens/s, llama.cpp %8.1f: %5.2f×\n", m.Model, c.Case+busy, c.Our, c.Peer, c.Ratio)
+			fmt.Fprintf(w, "%-6s %-50s %8.1f tokens/s, llama.cpp %8.1f: %5.2f×\n", m.Model, c.Case+busy, c.Our, c.Peer, c.Ratio)
 		}
 	}
 	if a := r.Agent; a != nil {
