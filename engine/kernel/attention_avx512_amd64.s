@@ -68,17 +68,17 @@ blocks:
 	MOVQ 192(DI), R10
 	MOVQ 200(DI), R15
 	CMPQ R8, $2
-	JLT alone
+	JLT found
 	BLOCKAT(4(R14), R9)
-	JE found
+	CMPQ R8, $3
+	JLT found
 	BLOCKAT(8(R14), R10)
 	MOVQ R10, R15
-	CMPQ R8, $3
-	JE found
+	CMPQ R8, $4
+	JLT found
 	BLOCKAT(12(R14), R15)
 
 found:
-alone:
 	XORQ R13, R13
 	CLEAR4
 	VPXORD Z4, Z4, Z4

@@ -5,6 +5,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // paged is made-up keys and values of one head in blocks that lie in no order.
@@ -136,4 +139,47 @@ func sameBitsInEveryCompany(t *testing.T, kv KVType, dim int) {
 			}
 		}
 	}
+}
+
+// TestAttentionReadsNoMoreOfTheTable puts the table's end where memory ends: a kernel that looks at the
+// number of a block that is not there is killed by it.
+func TestAttentionReadsNoMoreOfTheTable(t *testing.T) {
+	const dim = 64
+	for _, kv := range []KVType{KVF16, KVQ8} {
+		for _, v := range Variants() {
+			for _, tokens := range []int{1, 16, 17, 33, 49, 65, 512, 513, 545} {
+				r := rand.New(rand.NewPCG(41, uint64(tokens)))
+				p, s := makePaged(v, r, kv, tokens, dim), NewScratch(dim)
+				table := tableAtTheEndOfMemory(t, p.table)
+				for _, count := range []int{1, 3, 8, 16} {
+					queries, want := makeQueries(r, count, tokens, dim), make([][]float32, count)
+					v.Attend(s, &p.heads, p.table, queries)
+					for i := range queries {
+						want[i] = append([]float32(nil), queries[i].Out...)
+					}
+					v.Attend(s, &p.heads, table, queries)
+					for i := range queries {
+						equalBits(t, fmt.Sprintf("%s: query %d of %d about %d tokens of %v", v.Name, i, count, tokens, kv), queries[i].Out, want[i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// tableAtTheEndOfMemory copies a table to the end of a page behind which there is nothing.
+func tableAtTheEndOfMemory(t *testing.T, table []int32) []int32 {
+	page := unix.Getpagesize()
+	size := (4*len(table) + page - 1) / page * page
+	memory, err := unix.Mmap(-1, 0, size+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(memory) })
+	if err := unix.Mprotect(memory[size:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	end := unsafe.Slice((*int32)(unsafe.Pointer(&memory[size-4*len(table)])), len(table))
+	copy(end, table)
+	return end
 }
