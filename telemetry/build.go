@@ -73,7 +73,11 @@ var ExecutableSHA256 = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("cannot hash the executable: %w", err)
 	}
 	defer f.Close()
-	sum, err := hashInPieces(f, time.Sleep)
+	pause := func(time.Duration) {}
+	if runtime.GOMAXPROCS(0) == 1 {
+		pause = time.Sleep
+	}
+	sum, err := hashInPieces(f, pause)
 	if err != nil {
 		return "", fmt.Errorf("cannot hash the executable: %w", err)
 	}
@@ -81,11 +85,12 @@ var ExecutableSHA256 = sync.OnceValues(func() (string, error) {
 })
 
 // The hash of an executable takes some tenths of a second where the CPU has no instructions for
-// it, and a proxy serves all requests with one thread. So it goes in pieces of less than 0.1 ms,
-// with a pause after each: the runtime looks at the network when nobody else wants to run, and
-// otherwise takes the thread away after 10 ms only.
+// it, and a proxy serves all requests with one thread. There it goes in pieces that take a fraction
+// of a millisecond, with a pause after each: the runtime looks at the network when nobody wants to
+// run, and otherwise takes the thread away after 10 ms only. A pause comes to about a millisecond,
+// the least that the runtime sleeps for, so that the pieces cannot be much smaller.
 const (
-	hashPiece = 16 << 10
+	hashPiece = 128 << 10
 	hashPause = 100 * time.Microsecond
 )
 
