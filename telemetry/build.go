@@ -85,10 +85,10 @@ var ExecutableSHA256 = sync.OnceValues(func() (string, error) {
 })
 
 // The hash of an executable takes some tenths of a second where the CPU has no instructions for
-// it, and a proxy serves all requests with one thread. There it goes in pieces that take a fraction
-// of a millisecond, with a pause after each: the runtime looks at the network when nobody wants to
-// run, and otherwise takes the thread away after 10 ms only. A pause comes to about a millisecond,
-// the least that the runtime sleeps for, so that the pieces cannot be much smaller.
+// it, and on a machine of few cores a proxy has one thread for everything. It then pauses after each
+// piece: the runtime looks at the network when nobody wants to run, and otherwise takes the thread
+// away after 10 ms only. A pause comes to about a millisecond, the least that the runtime sleeps
+// for, so that pieces much smaller would take it seconds.
 const (
 	hashPiece = 128 << 10
 	hashPause = 100 * time.Microsecond

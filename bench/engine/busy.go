@@ -21,7 +21,11 @@ func startLoops() (l loops, err error) {
 		}
 		l = append(l, loop)
 	}
-	return l, l.signal(syscall.SIGSTOP)
+	if err := l.signal(syscall.SIGSTOP); err != nil {
+		l.end()
+		return nil, err
+	}
+	return l, nil
 }
 
 // signal lets the loops go on or stops them, and waits until that is so.
@@ -52,28 +56,26 @@ func underBusyLoops(ours, theirs side, a ask, rounds int) (pair, error) {
 		return p, err
 	}
 	defer l.end()
-	var kept [2][]float64
-	for range rounds {
-		for who, s := range []side{ours, theirs} {
+	var kept, busy [2][]float64
+	for round := range rounds {
+		for turn := range 2 { // who begins changes from round to round
+			who := (turn + round) % 2
 			var speed [2]float64 // without and with the loops
 			for i, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
 				if err := l.signal(signal); err != nil {
 					return p, err
 				}
-				seconds, err := s.seconds(a)
+				seconds, err := []side{ours, theirs}[who].seconds(a)
 				if err != nil {
 					return p, err
 				}
 				speed[i] = float64(a.count()) / seconds
 			}
 			kept[who] = append(kept[who], speed[1]/speed[0])
-			if who == 0 {
-				p.Ours = append(p.Ours, round1(speed[1]))
-			} else {
-				p.Peers = append(p.Peers, round1(speed[1]))
-			}
+			busy[who] = append(busy[who], round1(speed[1]))
 		}
 	}
+	p.Ours, p.Peers = busy[0], busy[1]
 	p.compute()
 	p.Kept, p.PeerKept = percent(median(kept[0])), percent(median(kept[1]))
 	return p, nil

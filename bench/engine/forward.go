@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/semantic-pod/semantic/engine/gguf"
-	"github.com/semantic-pod/semantic/engine/kernel"
 	"github.com/semantic-pod/semantic/engine/model"
 )
 
@@ -59,8 +58,6 @@ func (f *forward) close() {
 	_ = f.pool.Close()
 	_ = f.model.Close()
 }
-
-func kernels() string { return kernel.Best().Name }
 
 // seconds does what is asked.
 func (f *forward) seconds(a ask) (float64, error) {

@@ -40,7 +40,7 @@ func main() {
 	flag.StringVar(&p.libs, "libs", "", "folder of llama.cpp's libraries: bins/linux-x64 of npm's @node-llama-cpp/linux-x64")
 	flag.StringVar(&p.python, "python", "python3", "Python with numpy")
 	flag.IntVar(&p.threads, "threads", 2, "threads of each")
-	flag.IntVar(&p.rounds, "rounds", 7, "rounds; each case is measured once in each by both")
+	flag.IntVar(&p.rounds, "rounds", 7, "rounds; each case is measured once in each by both, with busy loops after the same without")
 	flag.IntVar(&p.starts, "starts", 11, "cold starts to measure")
 	flag.BoolVar(&p.busy, "busy", true, "measure with a busy loop on every core, too")
 	flag.BoolVar(&p.whole, "whole", true, "measure the whole engine, too: agent and cold start")

@@ -47,7 +47,7 @@ func (r *results) compare(p plan, name, path string) error {
 		return err
 	}
 	r.Peer = fmt.Sprintf("llama.cpp v%s, libggml-cpu-%s.so", theirs.Vendor, theirs.CPU)
-	r.Kernels = kernels()
+	r.Kernels = ours.model.Kernels()
 	c := compared{Model: name}
 	for _, a := range asks {
 		x, err := byTurns(ours, theirs, a, p.rounds)
@@ -118,6 +118,9 @@ func (r *results) print(w io.Writer) {
 		for _, c := range m.Cases {
 			busy := ""
 			if c.Busy {
+				busy = " (busy loops)"
+			}
+			if c.Kept > 0 { // which older files do not tell
 				busy = fmt.Sprintf(" (busy loops: %.0f and %.0f %% kept)", 100*c.Kept, 100*c.PeerKept)
 			}
 			fmt.Fprintf(w, "%-6s %-50s %8.1f tokens/s, llama.cpp %8.1f: %5.2f×\n", m.Model, c.Case+busy, c.Our, c.Peer, c.Ratio)

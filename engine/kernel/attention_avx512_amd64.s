@@ -21,8 +21,8 @@
 	VMOVUPS Z2, (R11); \
 	VMOVUPS Z3, (R12)
 
-// AFTER finds where in memory the next block is, or this one again if it is the last: its values
-// are asked for while this one's are computed with, since blocks lie anywhere.
+// AFTER finds where in memory the next block is, or this one again if it is the last: its keys or
+// values are asked for while this one's are computed with, since blocks lie anywhere.
 #define AFTER \
 	MOVQ R14, R15; \
 	CMPQ R8, $1; \

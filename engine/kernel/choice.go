@@ -1,13 +1,17 @@
 package kernel
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // triedColumns are the batches at which rival kernels are timed; a larger one is taken to be like
 // the largest.
 var triedColumns = [...]int{16, 32, 64, 128}
 
 const (
-	choiceTurns  = 3  // how often each rival is timed at each batch; the shortest time counts
+	choiceTurns  = 5  // how often both rivals are timed at each batch: who wins more often is the faster one
 	choicePanels = 96 // how much of a matrix is multiplied at a time
 )
 
@@ -19,40 +23,58 @@ const (
 // differs from machine to machine. All kernels give the same bits, so nothing else depends on it.
 func (v *Variant) Choose(team *Team, matrices []*Matrix) *Variant {
 	chosen := *v
+	var told []string
 	for f := range format(formats) {
 		rivals := v.muls[f]
 		for len(rivals) > 0 && !rivals[0].many {
 			rivals = rivals[1:]
 		}
+		if len(rivals) < 2 {
+			continue
+		}
 		parts := partsOf(matrices, f)
-		if len(rivals) < 2 || len(parts) == 0 {
+		if len(parts) == 0 {
 			continue
 		}
 		r := newRace(v, team, parts)
 		keep := len(v.muls[f]) - len(rivals) + 1
 		chosen.muls[f] = append([]mul(nil), v.muls[f][:keep]...)
 		for _, rival := range rivals[1:] {
-			if rival.least = r.least(&chosen, f, rival); rival.least > 0 {
-				chosen.muls[f] = append(chosen.muls[f], rival)
+			rival.least = r.least(&chosen, f, rival)
+			if rival.least == 0 {
+				told = append(told, fmt.Sprintf("not for %v", parts[0].source))
+				continue
 			}
+			chosen.muls[f] = append(chosen.muls[f], rival)
+			told = append(told, fmt.Sprintf("for %v from %d columns on", parts[0].source, rival.least))
 		}
+	}
+	if told != nil {
+		chosen.Name += " (" + strings.Join(told, ", ") + ")"
 	}
 	return &chosen
 }
 
-// partsOf cuts the matrices of a format into equal parts: weights of which each is multiplied a
-// few times come from memory, as in a forward pass, not from the CPU's cache.
+// partsOf cuts the matrices of a format that have the shape of the one with the most weights into equal
+// parts, without what remains: weights of which each is multiplied a few times come from memory, as
+// in a forward pass, not from the CPU's cache.
 func partsOf(matrices []*Matrix, f format) []*Matrix {
+	var largest *Matrix
+	for _, m := range matrices {
+		if m.format == f && (largest == nil || m.Bytes() > largest.Bytes()) {
+			largest = m
+		}
+	}
+	if largest == nil || largest.Rows < panelRows {
+		return nil
+	}
+	panels := min(choicePanels, largest.Rows/panelRows)
 	var parts []*Matrix
 	for _, m := range matrices {
-		if m.format != f || len(parts) > 0 && m.Cols != parts[0].Cols {
+		if m.format != f || m.Cols != largest.Cols {
 			continue
 		}
-		panels := min(choicePanels, m.Rows/panelRows)
-		if len(parts) > 0 {
-			panels = parts[0].Panels()
-		}
-		for from := 0; panels > 0 && from+panels <= m.Rows/panelRows; from += panels {
+		for from := 0; from+panels <= m.Rows/panelRows; from += panels {
 			part := *m
 			part.Rows, part.Fine = panels*panelRows, false
 			part.data = m.data[from*m.PanelBytes():]
@@ -93,16 +115,13 @@ func (r *race) least(v *Variant, f format, rival mul) int {
 	with.muls[f] = append(append([]mul(nil), v.muls[f]...), rival)
 	least := 0
 	for i := len(triedColumns) - 1; i >= 0; i-- {
-		var best [2]time.Duration
+		wins := 0
 		for range choiceTurns {
-			for side, one := range []*Variant{v, &with} {
-				took := r.run(one, triedColumns[i])
-				if best[side] == 0 || took < best[side] {
-					best[side] = took
-				}
+			if usual := r.run(v, triedColumns[i]); r.run(&with, triedColumns[i]) < usual {
+				wins++
 			}
 		}
-		if best[1] >= best[0] {
+		if wins <= choiceTurns/2 {
 			break
 		}
 		least = triedColumns[i]

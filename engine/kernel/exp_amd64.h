@@ -45,6 +45,27 @@ EIGHT(absolute, 0x7fffffff7fffffff)
 	VPSLLD $23, n, n; \
 	VPADDD n, p, p
 
+// GATE8 computes eight numbers of a gate: those at R9 of SI and DX, to DI; Y9 is zero.
+#define GATE8 \
+	VMOVUPS (SI)(R9*4), Y0; \
+	VSUBPS Y0, Y9, Y1; \
+	EXP(Y1, Y2, Y3, Y4); \
+	VADDPS one<>(SB), Y4, Y4; \
+	VDIVPS Y4, Y0, Y0; \
+	VMULPS (DX)(R9*4), Y0, Y0; \
+	VMOVUPS Y0, (DI)(R9*4)
+
+// WEIGHT8 makes weights of a softmax of eight numbers, those at R9 of SI, and adds them to Y9; Y8 is the
+// largest number of all. What is not "not less than" low becomes zero.
+#define WEIGHT8 \
+	VMOVUPS (SI)(R9*4), Y0; \
+	VSUBPS Y8, Y0, Y0; \
+	VCMPPS $5, low<>(SB), Y0, Y5; \
+	EXP(Y0, Y2, Y3, Y4); \
+	VANDPS Y5, Y4, Y4; \
+	VADDPS Y4, Y9, Y9; \
+	VMOVUPS Y4, (SI)(R9*4)
+
 // SUM8 adds the lanes of a register into its lowest, halves first.
 #define SUM8(y, x, tx) \
 	VEXTRACTF128 $1, y, tx; \

@@ -135,7 +135,7 @@ func truth(m *Matrix, weights []float32, x []float64, row int) (sum, magnitude f
 func TestMatrixTimesBatchIsRightForEveryTypeSizeAndInput(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, typ := range types {
-		for _, shape := range [][3]int{{1, 32, 1}, {7, 64, 2}, {8, 32, 3}, {17, 96, 4}, {33, 256, 5}, {9, 576, 9}, {40, 64, 39}} {
+		for _, shape := range [][3]int{{1, 32, 1}, {7, 64, 2}, {8, 32, 3}, {17, 96, 4}, {33, 256, 5}, {9, 576, 9}, {40, 64, 39}, {33, 32, 8}, {33, 96, 17}, {33, 160, 24}} {
 			rows, cols, count := shape[0], shape[1], shape[2]
 			if elems, _ := typ.Block(); cols%elems != 0 {
 				cols = (cols + elems - 1) / elems * elems
@@ -216,20 +216,25 @@ func unhex(t *testing.T, s string) []byte {
 func TestEveryVariantGivesTheBitsOfPlainGo(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, typ := range types {
-		m := packed(t, typ, 37, 512, tensorBytes(r, typ, 37*512))
-		m.Fine = true
-		x := columns(512, 22, func(int) float32 { return float32(r.NormFloat64()) })
-		var want []float32
-		for _, v := range append([]*Variant{plain()}, Variants()...) {
-			for i := range 22 {
-				v.Quantize(x, i, 0, 512)
+		for _, cols := range []int{512, 160} { // an even and, where a type allows it, an odd number of blocks
+			if elems, _ := typ.Block(); cols%elems != 0 {
+				cols = elems
 			}
-			out := NewColumns(37, 22, 0)
-			v.Mul(NewScratch(16), m, 0, m.Panels(), x, 0, out.Vectors(0, 22), false)
-			if want == nil {
-				want = out.floats
+			m := packed(t, typ, 37, cols, tensorBytes(r, typ, 37*cols))
+			m.Fine = true
+			x := columns(cols, 22, func(int) float32 { return float32(r.NormFloat64()) })
+			var want []float32
+			for _, v := range append([]*Variant{plain()}, Variants()...) {
+				for i := range 22 {
+					v.Quantize(x, i, 0, cols)
+				}
+				out := NewColumns(37, 22, 0)
+				v.Mul(NewScratch(16), m, 0, m.Panels(), x, 0, out.Vectors(0, 22), false)
+				if want == nil {
+					want = out.floats
+				}
+				equalBits(t, fmt.Sprintf("%v of %d columns, %s", typ, cols, v.Name), out.floats, want)
 			}
-			equalBits(t, typ.String()+" "+v.Name, out.floats, want)
 		}
 	}
 }

@@ -109,7 +109,7 @@ func (v *Variant) Mul(s *Scratch, m *Matrix, from, to int, x *Columns, first int
 	}
 }
 
-// mulFor returns the largest kernel of many columns that these fill; else the smallest that takes
+// mulFor returns the last kernel of many columns that these fill and are enough for; else the smallest that takes
 // them, or the largest that they fill.
 func (v *Variant) mulFor(f format, columns int) *mul {
 	all := v.muls[f]

@@ -236,13 +236,7 @@ TEXT ·swigluAVX2(SB), NOSPLIT, $0-32
 	VXORPS Y9, Y9, Y9
 
 next:
-	VMOVUPS (SI)(R9*4), Y0
-	VSUBPS Y0, Y9, Y1
-	EXP(Y1, Y2, Y3, Y4)
-	VADDPS one<>(SB), Y4, Y4
-	VDIVPS Y4, Y0, Y0
-	VMULPS (DX)(R9*4), Y0, Y0
-	VMOVUPS Y0, (DI)(R9*4)
+	GATE8
 	ADDQ $8, R9
 	CMPQ R9, R8
 	JLT next
@@ -269,13 +263,7 @@ largest:
 	XORQ R9, R9
 
 exponent:
-	VMOVUPS (SI)(R9*4), Y0
-	VSUBPS Y8, Y0, Y0
-	VCMPPS $5, low<>(SB), Y0, Y5 // not less than: below it, zero
-	EXP(Y0, Y2, Y3, Y4)
-	VANDPS Y5, Y4, Y4
-	VADDPS Y4, Y9, Y9
-	VMOVUPS Y4, (SI)(R9*4)
+	WEIGHT8
 	ADDQ $8, R9
 	CMPQ R9, R8
 	JLT exponent

@@ -31,34 +31,27 @@ TEXT ·swigluAVX512(SB), NOSPLIT, $0-32
 	MOVQ gate+8(FP), SI
 	MOVQ up+16(FP), DX
 	MOVQ n+24(FP), R8
-	SHLQ $2, R8
 	XORQ R9, R9
 	VPXORD Z9, Z9, Z9
 	JMP enough
 
 next:
-	VMOVUPS (SI)(R9*1), Z0
+	VMOVUPS (SI)(R9*4), Z0
 	VSUBPS Z0, Z9, Z1
 	EXP16(Z1, Z2, Z3, Z4)
 	VADDPS.BCST one<>(SB), Z4, Z4
 	VDIVPS Z4, Z0, Z0
-	VMULPS (DX)(R9*1), Z0, Z0
-	VMOVUPS Z0, (DI)(R9*1)
-	ADDQ $64, R9
+	VMULPS (DX)(R9*4), Z0, Z0
+	VMOVUPS Z0, (DI)(R9*4)
+	ADDQ $16, R9
 
 enough:
-	LEAQ 64(R9), R10
+	LEAQ 16(R9), R10
 	CMPQ R10, R8
 	JLE next
 	CMPQ R9, R8
 	JGE done
-	VMOVUPS (SI)(R9*1), Y0
-	VSUBPS Y0, Y9, Y1
-	EXP(Y1, Y2, Y3, Y4)
-	VADDPS one<>(SB), Y4, Y4
-	VDIVPS Y4, Y0, Y0
-	VMULPS (DX)(R9*1), Y0, Y0
-	VMOVUPS Y0, (DI)(R9*1)
+	GATE8
 
 done:
 	VZEROUPPER
@@ -68,20 +61,19 @@ done:
 TEXT ·softmaxAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+0(FP), SI
 	MOVQ n+8(FP), R8
-	SHLQ $2, R8
 	VBROADCASTF64X4 (SI), Z8
 	XORQ R9, R9
 	JMP whole
 
 largest:
-	VMAXPS (SI)(R9*1), Z8, Z8
-	ADDQ $64, R9
+	VMAXPS (SI)(R9*4), Z8, Z8
+	ADDQ $16, R9
 
 whole:
-	LEAQ 64(R9), R10
+	LEAQ 16(R9), R10
 	CMPQ R10, R8
 	JLE largest
-	VMAXPS -32(SI)(R8*1), Y8, Y0 // eight that are left over, or again the last
+	VMAXPS -32(SI)(R8*4), Y8, Y0 // eight that are left over, or again the last
 	VEXTRACTF64X4 $1, Z8, Y8
 	VMAXPS Y0, Y8, Y8
 	MAX8(Y8, X8, X0)
@@ -92,7 +84,7 @@ whole:
 	JMP enough
 
 exponent:
-	VMOVUPS (SI)(R9*1), Z0
+	VMOVUPS (SI)(R9*4), Z0
 	VSUBPS Z8, Z0, Z0
 	VCMPPS.BCST $5, low<>(SB), Z0, K1 // not less than: below it, zero
 	EXP16(Z0, Z2, Z3, Z4)
@@ -100,22 +92,16 @@ exponent:
 	VADDPS Y4, Y9, Y9
 	VEXTRACTF64X4 $1, Z4, Y5
 	VADDPS Y5, Y9, Y9
-	VMOVUPS Z4, (SI)(R9*1)
-	ADDQ $64, R9
+	VMOVUPS Z4, (SI)(R9*4)
+	ADDQ $16, R9
 
 enough:
-	LEAQ 64(R9), R10
+	LEAQ 16(R9), R10
 	CMPQ R10, R8
 	JLE exponent
 	CMPQ R9, R8
 	JGE summed
-	VMOVUPS (SI)(R9*1), Y0
-	VSUBPS Y8, Y0, Y0
-	VCMPPS $5, low<>(SB), Y0, Y5
-	EXP(Y0, Y2, Y3, Y4)
-	VANDPS Y5, Y4, Y4
-	VADDPS Y4, Y9, Y9
-	VMOVUPS Y4, (SI)(R9*1)
+	WEIGHT8
 
 summed:
 	SUM8(Y9, X9, X0)

@@ -162,9 +162,9 @@
 	ADD8; \
 	PUT8
 
-// MUL multiplies panels with so many columns: BLOCK, of STEP bytes of weights and MOVE of activations,
-// for all blocks of each. BYTES are what Z31 holds sixty-four of.
-#define MUL(BYTES, AHEAD, BLOCK, STEP, MOVE, COLUMNS, EACH, STORE) \
+// MUL multiplies panels with so many columns by BLOCKS, which is INORDER or TURNS with its arguments.
+// BYTES are what Z31 holds sixty-four of.
+#define MUL(BYTES, BLOCKS, COLUMNS, EACH, STORE) \
 	START; \
 	MOVL $BYTES, R13; \
 	VPBROADCASTD R13, Z31; \
@@ -172,13 +172,7 @@ panel: \
 	COLUMNS; \
 	EACH(ZERO, 0); \
 	MOVQ 16(DI), R13; \
-block: \
-	AHEAD; \
-	BLOCK(EACH); \
-	ADDQ $STEP, SI; \
-	EACH(ADVANCE, MOVE); \
-	DECQ R13; \
-	JNZ block; \
+	BLOCKS; \
 	STORE; \
 	ADDQ $64, R14; \
 	DECQ R8; \
@@ -186,11 +180,22 @@ block: \
 	VZEROUPPER; \
 	RET
 
+// INORDER multiplies a panel's blocks, R13 of them, one after the other: BLOCK, of STEP bytes of
+// weights and MOVE of activations. AHEAD is done once a block.
+#define INORDER(AHEAD, BLOCK, STEP, MOVE, EACH) \
+block: \
+	AHEAD; \
+	BLOCK(EACH); \
+	ADDQ $STEP, SI; \
+	EACH(ADVANCE, MOVE); \
+	DECQ R13; \
+	JNZ block
+
 // TURNS multiplies eight columns with a panel's blocks, R13 of them, so that while one block is summed
 // the one before it is scaled: a sum waits five cycles for its own last step, and the CPU does not look far
 // enough ahead to find the next block's. Two sets of sums take turns: FIRST sums a block into the even
 // ones, ODD into the odd ones while it scales the even ones, EVEN the other way round; LASTEVEN and
-// LASTODD scale what is left. AHEAD is done once a block.
+// LASTODD scale what is left.
 #define TURNS(AHEAD, FIRST, ODD, EVEN, LASTEVEN, LASTODD, STEP, MOVE) \
 	AHEAD; \
 	FIRST; \
@@ -216,33 +221,6 @@ lasteven: \
 lastodd: \
 	LASTODD; \
 summed:
-
-// EIGHT multiplies panels with eight columns by BLOCKS, which is TURNS with its arguments.
-#define EIGHT(BYTES, BLOCKS) \
-	START; \
-	MOVL $BYTES, R13; \
-	VPBROADCASTD R13, Z31; \
-panel: \
-	COLUMNS8; \
-	EACH8(ZERO, 0); \
-	MOVQ 16(DI), R13; \
-	BLOCKS; \
-	STORE8; \
-	ADDQ $64, R14; \
-	DECQ R8; \
-	JNZ panel; \
-	VZEROUPPER; \
-	RET
-
-// INORDER multiplies eight columns with a panel's blocks, one block after the other.
-#define INORDER(AHEAD, BLOCK, STEP, MOVE) \
-block: \
-	AHEAD; \
-	BLOCK(EACH8); \
-	ADDQ $STEP, SI; \
-	EACH8(ADVANCE, MOVE); \
-	DECQ R13; \
-	JNZ block
 
 // MANY multiplies panels with any multiple of eight columns that lie one after the other: a panel
 // at a time with all of them, so that while they are computed the next panel comes from memory. Of

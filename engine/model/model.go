@@ -117,6 +117,9 @@ func (m *Model) Config() Config { return m.config }
 // WeightBytes returns the memory that the packed weights take.
 func (m *Model) WeightBytes() int { return len(m.memory.bytes) }
 
+// Kernels names the kernels that it computes with.
+func (m *Model) Kernels() string { return m.kernel.Name }
+
 // Threads returns the number of workers.
 func (m *Model) Threads() int { return m.team.Size() }
 
