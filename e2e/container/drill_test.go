@@ -92,7 +92,13 @@ func (p *place) Kill(t *testing.T, process string) *load.Kill {
 // running is the processes of those of the containers that run.
 func (p *place) running(t *testing.T, of []string) (pids []int) {
 	t.Helper()
-	for _, pid := range strings.Fields(podman(t, append([]string{"inspect", "--format", "{{.State.Pid}}"}, of...)...)) {
+	out := ""
+	await(t, "podman's word on what runs", func() (known bool) { // it fails on a process that dies while it looks
+		var err error
+		out, err = podmanOutput(append([]string{"inspect", "--format", "{{.State.Pid}}"}, of...)...)
+		return err == nil
+	})
+	for _, pid := range strings.Fields(out) {
 		if n, err := strconv.Atoi(pid); err != nil {
 			t.Fatal(err)
 		} else if n > 1 {

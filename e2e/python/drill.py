@@ -23,12 +23,14 @@ printing = threading.Lock()
 
 
 def parsed(client, headers, tokens, got):
-    """A stream as the SDK reads it: it raises on an error event."""
+    """A stream as the SDK reads it: it raises on an error event, which may still come behind the last chunk.
+    So it is done when a chunk said why it finished and the SDK came to the end."""
     stream = client.completions.create(model=MODEL, prompt="1, 2, 3, 4,", max_tokens=tokens, stream=True, extra_headers=headers)
     got["begun"] = True
+    finished = False
     for chunk in stream:
-        if chunk.choices and chunk.choices[0].finish_reason:
-            got["done"] = True
+        finished = finished or bool(chunk.choices and chunk.choices[0].finish_reason)
+    got["done"] = finished
 
 
 def raw(client, headers, tokens, got):
