@@ -14,7 +14,8 @@ func plain() *Variant {
 		ropePairs: ropePairsGo, ropeHalves: ropeHalvesGo,
 		toF16: toF16Go, toF16Column: toF16ColumnGo,
 		scores: scoresGo, values: valuesGo, scoresQ8: scoresQ8Go, valuesQ8: valuesQ8Go,
-		pause: func(int) { runtime.Gosched() },
+		pause:    func(int) { runtime.Gosched() },
+		prefetch: func(*byte, int) {},
 	}
 	for f := range format(formats) {
 		v.muls[f] = []mul{{columns: maxColumns, run: func(t *tile) {

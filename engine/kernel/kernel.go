@@ -37,6 +37,7 @@ type Variant struct {
 	scores8            func(*span) // the same for eight queries, or nil
 	values64           func(*span) // the same for 64 elements, or nil
 	pause              func(n int)
+	prefetch           func(p *byte, lines int) // into the core's second-level cache
 }
 
 // Variants returns the implementations that this CPU can run, the best first.

@@ -25,7 +25,7 @@ func avx2() *Variant {
 		ropePairs: ropePairsAVX2, ropeHalves: ropeHalvesAVX2,
 		toF16: toF16AVX2, toF16Column: toF16ColumnAVX2,
 		scores: scoresAVX2, values: valuesAVX2, scoresQ8: scoresQ8AVX2, valuesQ8: valuesQ8AVX2,
-		pause: pauseAMD64,
+		pause: pauseAMD64, prefetch: prefetchAMD64,
 	}
 	v.muls = [formats][]mul{
 		formatU4:   {{columns: 1, run: mulU4x1AVX2}, {columns: 4, run: mulU4x4AVX2}},
@@ -142,3 +142,6 @@ func scoresQ8AVX2(s *span)
 func valuesQ8AVX2(s *span)
 
 func pauseAMD64(n int)
+
+//go:noescape
+func prefetchAMD64(p *byte, lines int)

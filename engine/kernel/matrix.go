@@ -46,6 +46,11 @@ func (m *Matrix) PanelBytes() int { return m.blocks * m.blockBytes }
 // Bytes returns the memory that the packed matrix takes.
 func (m *Matrix) Bytes() int { return m.Panels() * m.PanelBytes() }
 
+// Part returns the memory of panels from up to to.
+func (m *Matrix) Part(from, to int) []byte {
+	return m.data[from*m.PanelBytes() : to*m.PanelBytes()]
+}
+
 // SetMemory gives the matrix its memory, which must be zero, of Bytes length and aligned to 4.
 func (m *Matrix) SetMemory(b []byte) { m.data = b[:m.Bytes():m.Bytes()] }
 
@@ -134,11 +139,13 @@ func (s *Scratch) room(m *Matrix) *byte {
 	return unsafe.SliceData(s.bytes)
 }
 
+// lineBytes is how much of memory a CPU's cache keeps together.
+const lineBytes = 64
+
 // aligned returns n bytes that begin where a line of the CPU's cache does.
 func aligned(n int) []byte {
-	const line = 64
-	b := make([]byte, n+line)
-	at := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (line - 1)
+	b := make([]byte, n+lineBytes)
+	at := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (lineBytes - 1)
 	return b[at : at+n : at+n]
 }
 

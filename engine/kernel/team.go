@@ -13,6 +13,10 @@ const (
 	// core from a worker that has something to do.
 	spinRounds     = 1000
 	pausesPerRound = 4
+	// linesPerRound is how many lines of memory a worker that waits asks for at a time, mostAhead how
+	// many bytes at most: a part of what a core's second-level cache holds.
+	linesPerRound = 8
+	mostAhead     = 256 << 10
 )
 
 // Team is some workers that run one function together, each on its own goroutine, the caller's
@@ -21,6 +25,7 @@ type Team struct {
 	size       int
 	job        func(worker int)
 	pause      func(n int)
+	prefetch   func(p *byte, lines int)
 	arrived    atomic.Int32
 	generation atomic.Uint32 // counts barriers and jobs
 	next       atomic.Int64  // the next piece of work of this phase
@@ -34,12 +39,13 @@ type seat struct {
 	sleeping atomic.Bool
 	wake     chan struct{}
 	passed   uint32 // generations that this worker has seen
-	_        [40]byte
+	ahead    []byte // what it will read when it goes on, and has not asked for
+	_        [16]byte
 }
 
 // NewTeam starts a team of size workers.
 func NewTeam(size int, v *Variant) *Team {
-	t := &Team{size: size, pause: v.pause, seats: make([]seat, size)}
+	t := &Team{size: size, pause: v.pause, prefetch: v.prefetch, seats: make([]seat, size)}
 	for i := range t.seats {
 		t.seats[i].wake = make(chan struct{}, 1)
 	}
@@ -65,7 +71,7 @@ func (t *Team) Close() {
 // workers apart: each must call Each equally often.
 func (t *Team) Run(job func(worker int)) {
 	t.job = job
-	t.next.Store(0)
+	t.next.Store(int64(t.size))
 	t.release()
 	t.seats[0].passed = t.generation.Load()
 	job(0)
@@ -83,10 +89,16 @@ func (t *Team) work(worker int) {
 	}
 }
 
-// Each shares the calls do(0) to do(count-1) among the workers, and returns when all are done.
-// A worker that is held up leaves its share to the others.
+// Ahead says what this worker will read first when it goes on: do(worker) of a later Each. While it
+// waits for the others it brings that into its core's cache, since memory has nothing else to do.
+func (t *Team) Ahead(worker int, memory []byte) {
+	t.seats[worker].ahead = memory[:min(len(memory), mostAhead)]
+}
+
+// Each shares the calls do(0) to do(count-1) among the workers, and returns when all are done. Each
+// worker begins with the call of its own number; of the others, one that is held up leaves its share.
 func (t *Team) Each(worker, count int, do func(i int)) {
-	for i := int(t.next.Add(1)) - 1; i < count; i = int(t.next.Add(1)) - 1 {
+	for i := worker; i < count; i = int(t.next.Add(1)) - 1 {
 		do(i)
 	}
 	t.barrier(worker)
@@ -99,7 +111,7 @@ func (t *Team) barrier(worker int) {
 		return
 	}
 	t.arrived.Store(0)
-	t.next.Store(0)
+	t.next.Store(int64(t.size))
 	t.release()
 	t.seats[worker].passed++
 }
@@ -118,6 +130,12 @@ func (t *Team) release() {
 func (t *Team) wait(worker int) {
 	s := &t.seats[worker]
 	for round := 0; t.generation.Load() == s.passed; round++ {
+		if len(s.ahead) > 0 {
+			n := min(len(s.ahead), linesPerRound*lineBytes)
+			t.prefetch(&s.ahead[0], (n+lineBytes-1)/lineBytes)
+			s.ahead = s.ahead[n:]
+			continue
+		}
 		if round < spinRounds {
 			t.pause(pausesPerRound)
 			continue

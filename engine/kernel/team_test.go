@@ -57,6 +57,35 @@ func TestTeamWakesWorkersThatSleep(t *testing.T) {
 	}
 }
 
+// A worker that waits asks for every line of what comes next, once and in order, but for no more than
+// its cache would keep.
+func TestTeamFetchesAheadWhileItWaits(t *testing.T) {
+	memory := make([]byte, mostAhead+10*lineBytes)
+	for _, size := range []int{1, lineBytes, 3*lineBytes + 1, linesPerRound*lineBytes + 1, len(memory)} {
+		team := NewTeam(2, Best())
+		next, asked := &memory[0], 0
+		team.prefetch = func(p *byte, lines int) {
+			if p != next {
+				t.Errorf("of %d bytes, line %d is not asked for in its turn", size, asked)
+			}
+			asked += lines
+			if asked*lineBytes < len(memory) {
+				next = &memory[asked*lineBytes]
+			}
+		}
+		team.Run(func(worker int) {
+			if worker == 1 {
+				team.Ahead(worker, memory[:size])
+			}
+			team.Each(worker, 1, func(int) { time.Sleep(5 * time.Millisecond) })
+		})
+		team.Close()
+		if want := (min(size, mostAhead) + lineBytes - 1) / lineBytes; asked != want {
+			t.Errorf("%d lines of %d bytes were asked for, want %d", asked, size, want)
+		}
+	}
+}
+
 func TestRunAllocatesNothing(t *testing.T) {
 	team := NewTeam(2, Best())
 	defer team.Close()

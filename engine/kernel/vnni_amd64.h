@@ -162,13 +162,39 @@
 	ADD8; \
 	PUT8
 
+// OWN asks for the lines that the results will be written to, which another core has written last or
+// read: the sums of a whole panel are computed until then. The assembler does not know PREFETCHW.
+#define OWN(n) \
+	MOVQ 32+8*n(DI), R13; \
+	BYTE $0x43; BYTE $0x0F; BYTE $0x0D; BYTE $0x4C; BYTE $0x35; BYTE $0x00
+
+#define OWN1 \
+	OWN(0)
+
+#define OWN2 \
+	OWN1; \
+	OWN(1)
+
+#define OWN4 \
+	OWN2; \
+	OWN(2); \
+	OWN(3)
+
+#define OWN8 \
+	OWN4; \
+	OWN(4); \
+	OWN(5); \
+	OWN(6); \
+	OWN(7)
+
 // MUL multiplies panels with so many columns by BLOCKS, which is INORDER or TURNS with its arguments.
 // BYTES are what Z31 holds sixty-four of.
-#define MUL(BYTES, BLOCKS, COLUMNS, EACH, STORE) \
+#define MUL(BYTES, BLOCKS, COLUMNS, EACH, STORE, OWNS) \
 	START; \
 	MOVL $BYTES, R13; \
 	VPBROADCASTD R13, Z31; \
 panel: \
+	OWNS; \
 	COLUMNS; \
 	EACH(ZERO, 0); \
 	MOVQ 16(DI), R13; \
@@ -245,6 +271,11 @@ summed:
 	VADDPS (BX)(R14*1), z, K1, z; \
 	VMOVUPS z, (BX)(R14*1)
 
+// OWNMANY is OWN for one of a group's vectors.
+#define OWNMANY(n) \
+	MOVQ 24*n(AX), BX; \
+	BYTE $0x42; BYTE $0x0F; BYTE $0x0D; BYTE $0x0C; BYTE $0x33
+
 #define MANY(BYTES, STEP, MOVE, BLOCKS) \
 	START; \
 	MOVQ 320(DI), R14; \
@@ -266,6 +297,15 @@ panel: \
 	IMULQ $STEP, R15; \
 	ADDQ SI, R15; \
 group: \
+	MOVQ 336(DI), AX; \
+	OWNMANY(0); \
+	OWNMANY(1); \
+	OWNMANY(2); \
+	OWNMANY(3); \
+	OWNMANY(4); \
+	OWNMANY(5); \
+	OWNMANY(6); \
+	OWNMANY(7); \
 	MOVQ 296(DI), R13; \
 	MOVQ R12, AX; \
 	LEAQ (AX)(R13*1), BX; \

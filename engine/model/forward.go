@@ -40,10 +40,12 @@ func (m *Model) Forward(p *Pool, rows []Row) error {
 // shared, and all are done before the next phase begins.
 func (m *Model) forward(id int) {
 	w, b, rows := &m.workers[id], &m.batch, len(m.batch.rows)
+	m.ahead(id, &m.layers[0].query)
 	m.team.Each(id, rows, m.embed)
 	for i := range m.layers {
 		y := &m.layers[i]
 		m.team.Each(id, rows, func(r int) { m.normalize(r, b.attentionIn, y.attentionNorm) })
+		m.ahead(id, &y.output)
 		m.team.Each(id, y.query.pieces+y.key.pieces+y.value.pieces, func(i int) { m.project(w, y, i, rows) })
 		m.team.Each(id, rows, func(r int) { m.place(w, r, i) })
 		spans := b.spans
@@ -52,13 +54,31 @@ func (m *Model) forward(id int) {
 			spans, rows = b.last, len(b.wanted)
 		}
 		m.team.Each(id, len(spans)*m.headJobs+1, func(j int) { m.attend(w, spans, j-1, i) })
+		m.ahead(id, &y.gate)
 		m.team.Each(id, y.output.pieces, func(i int) { m.multiply(w, &y.output, i, b.sum, b.x.Vectors(0, rows), true) })
 		m.team.Each(id, rows, func(r int) { m.normalize(r, b.feedForwardIn, y.feedForwardNorm) })
+		m.ahead(id, &y.down)
 		m.team.Each(id, y.gate.pieces, func(i int) { m.feedForward(w, y, i, rows) })
+		m.ahead(id, m.after(i))
 		m.team.Each(id, y.down.pieces, func(i int) { m.multiply(w, &y.down, i, b.gate, b.x.Vectors(0, rows), true) })
 	}
 	m.team.Each(id, rows, func(r int) { m.normalize(r, b.outputIn, m.outputNorm) })
 	m.team.Each(id, m.output.pieces, func(i int) { m.multiply(w, &m.output, i, b.outputIn, b.logits, false) })
+}
+
+// after returns the matrix that comes after a layer.
+func (m *Model) after(layer int) *linear {
+	if layer+1 < len(m.layers) {
+		return &m.layers[layer+1].query
+	}
+	return &m.output
+}
+
+// ahead says which matrix the worker's next product is with.
+func (m *Model) ahead(worker int, l *linear) {
+	if worker < l.pieces {
+		m.team.Ahead(worker, l.Part(worker*l.step, l.end(worker)))
+	}
 }
 
 // embed begins a row: the token's embedding, and the angles of its position.
