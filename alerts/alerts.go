@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -49,11 +50,15 @@ type groupData struct {
 	Rules []ruleData `yaml:"rules"`
 }
 
-// loaded is the data of this binary. That it is well formed is held by the tests.
-var loaded = func() (l struct {
+// ruleSet is the data of this binary.
+type ruleSet struct {
 	parameters []Parameter
 	groups     []groupData
-}) {
+}
+
+// loaded is read when it is first asked for: most processes start without. That it is well formed is
+// held by the tests.
+var loaded = sync.OnceValue(func() (l ruleSet) {
 	must(decode("parameters.yaml", &l.parameters))
 	names, err := fs.Glob(data, "rules/*.yaml")
 	must(err)
@@ -63,7 +68,7 @@ var loaded = func() (l struct {
 		l.groups = append(l.groups, g)
 	}
 	return l
-}()
+})
 
 func decode(name string, into any) error {
 	text, err := data.ReadFile(name)
@@ -87,7 +92,7 @@ func must(err error) {
 // Names lists the alerts in the order of the files.
 func Names() []string {
 	var names []string
-	for _, g := range loaded.groups {
+	for _, g := range loaded().groups {
 		for _, r := range g.Rules {
 			if r.Alert != "" {
 				names = append(names, r.Alert)

@@ -144,7 +144,7 @@ func TestRenderedFormsAreRead(t *testing.T) {
 	renderTo(t, vm, v, VMAlert)
 	var f struct{ Groups []struct{ Name, Type string } }
 	readYAML(t, vm, &f)
-	if len(f.Groups) != len(loaded.groups) || f.Groups[0].Type != "prometheus" {
+	if len(f.Groups) != len(loaded().groups) || f.Groups[0].Type != "prometheus" {
 		t.Errorf("groups %+v", f.Groups)
 	}
 	if _, err := Render(nil, "nagios"); err == nil {

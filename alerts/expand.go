@@ -38,7 +38,7 @@ var reference = regexp.MustCompile(`\$\{([a-z0-9_]+)\}`)
 // Expand puts values into all rules.
 func Expand(v Values, links Links) ([]Group, error) {
 	var groups []Group
-	for _, g := range loaded.groups {
+	for _, g := range loaded().groups {
 		out := Group{Name: g.Name}
 		for _, r := range g.Rules {
 			windows := r.Windows

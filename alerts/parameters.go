@@ -22,7 +22,7 @@ type Parameter struct {
 }
 
 // Parameters lists what may be set.
-func Parameters() []Parameter { return slices.Clone(loaded.parameters) }
+func Parameters() []Parameter { return slices.Clone(loaded().parameters) }
 
 // Values holds a value for each parameter.
 type Values map[string]string
@@ -30,7 +30,7 @@ type Values map[string]string
 // Defaults returns each parameter's default.
 func Defaults() Values {
 	v := Values{}
-	for _, p := range loaded.parameters {
+	for _, p := range loaded().parameters {
 		v[p.Name] = p.Default
 	}
 	return v
@@ -66,12 +66,12 @@ func (v Values) With(set map[string]string) (Values, error) {
 	v = maps.Clone(v)
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(set)) {
-		i := slices.IndexFunc(loaded.parameters, func(p Parameter) bool { return p.Name == name })
+		i := slices.IndexFunc(loaded().parameters, func(p Parameter) bool { return p.Name == name })
 		if i < 0 {
 			errs = append(errs, fmt.Errorf("there is no parameter %q of the alert rules (semantic rules parameters lists them)", name))
 			continue
 		}
-		if err := loaded.parameters[i].check(set[name]); err != nil {
+		if err := loaded().parameters[i].check(set[name]); err != nil {
 			errs = append(errs, err)
 		}
 		v[name] = set[name]

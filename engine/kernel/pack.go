@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/semantic-pod/semantic/engine/gguf"
 )
@@ -13,10 +14,37 @@ func (m *Matrix) Pack(src []byte, from, to int) {
 	rowBytes := m.Cols / elems * size
 	for p := from; p < to; p++ {
 		panel := m.data[p*m.PanelBytes() : (p+1)*m.PanelBytes()]
-		for r := range min(panelRows, m.Rows-p*panelRows) {
-			m.packRow(panel, src[(p*panelRows+r)*rowBytes:][:rowBytes], r)
+		for r := 0; r < min(panelRows, m.Rows-p*panelRows); r++ {
+			row := src[(p*panelRows+r)*rowBytes:]
+			if r+1 < m.Rows-p*panelRows && r%2 == 0 && m.packPair(panel, row[:rowBytes], row[rowBytes:][:rowBytes], r) {
+				r++
+				continue
+			}
+			m.packRow(panel, row[:rowBytes], r)
 		}
 	}
+}
+
+// packPair lays out rows r, an even one, and r+1 at once, in eight bytes that lie together instead of
+// twice four: a model is there the sooner. It reports false for a type that nobody waits for.
+func (m *Matrix) packPair(panel, row, next []byte, r int) bool {
+	switch m.source {
+	case gguf.Q4_1:
+		packPairQ4_1(panel, row, next, r)
+	case gguf.Q8_0:
+		packPairQ8_0(panel, row, next, r)
+	default:
+		return false
+	}
+	return true
+}
+
+// interleave writes words of four bytes, two of each row, to lines that are 64 bytes apart.
+func interleave(line, row, next []byte) {
+	_, _, _ = line[71], row[7], next[7]
+	a, b := binary.LittleEndian.Uint64(row), binary.LittleEndian.Uint64(next)
+	binary.LittleEndian.PutUint64(line, a&math.MaxUint32|b<<32)
+	binary.LittleEndian.PutUint64(line[64:], a>>32|b&^math.MaxUint32)
 }
 
 // packRow lays out one row, as row r of its panel.
@@ -66,6 +94,18 @@ func packQ4_1(panel, row []byte, r int) {
 	}
 }
 
+func packPairQ4_1(panel, row, next []byte, r int) {
+	scale, line := u4Scale(r), 4*r
+	for from, to := 0, 0; from < len(row); from, to = from+20, to+u4Block {
+		a, b, dst := row[from:from+20], next[from:from+20], panel[to:to+u4Block]
+		s, t := binary.LittleEndian.Uint32(a[:]), binary.LittleEndian.Uint32(b[:])
+		binary.LittleEndian.PutUint32(dst[scale:], s&math.MaxUint16|t<<16)
+		binary.LittleEndian.PutUint32(dst[scale+16:], s>>16|t&^math.MaxUint16)
+		interleave(dst[line:], a[4:], b[4:])
+		interleave(dst[line+128:], a[12:], b[12:])
+	}
+}
+
 // packQ4_0 writes d*(q-8) as d*q plus a minimum of -8d, which is exact: a half-precision number
 // times a power of two, saturating only where the scale itself is absurd.
 func packQ4_0(panel, row []byte, r int) {
@@ -101,6 +141,18 @@ func packQ8_0(panel, row []byte, r int) {
 			binary.LittleEndian.PutUint32(dst[64*i+4*r:], binary.LittleEndian.Uint32(src[2+4*i:]))
 		}
 		row, panel = row[34:], panel[s8Block:]
+	}
+}
+
+func packPairQ8_0(panel, row, next []byte, r int) {
+	scale, line := s8Scales+2*r, 4*r
+	for from, to := 0, 0; from < len(row); from, to = from+34, to+s8Block {
+		a, b, dst := row[from:from+34], next[from:from+34], panel[to:to+s8Block]
+		s, t := binary.LittleEndian.Uint16(a[:]), binary.LittleEndian.Uint16(b[:])
+		binary.LittleEndian.PutUint32(dst[scale:], uint32(s)|uint32(t)<<16)
+		for i := range 4 {
+			interleave(dst[line+128*i:], a[2+8*i:], b[2+8*i:])
+		}
 	}
 }
 
