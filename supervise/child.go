@@ -32,14 +32,19 @@ type child struct {
 	done    chan struct{} // closed when the child is gone for good
 	overran bool          // had to be killed; read after done
 
+	launched chan struct{} // closed when it was started for the first time, or could not be
+	launch   func()
+
 	everUp   bool
 	restarts int
 }
 
 func newChild(spec Spec, log *zap.Logger, fatal chan<- error) *child {
+	launched := make(chan struct{})
 	return &child{
 		Spec: spec, log: log.With(zap.String("child", spec.Name)), fatal: fatal,
 		stop: make(chan struct{}), kill: make(chan struct{}), done: make(chan struct{}),
+		launched: launched, launch: sync.OnceFunc(func() { close(launched) }),
 	}
 }
 
@@ -49,6 +54,7 @@ func (c *child) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(c.done)
+	defer c.launch()
 	backoff := firstBackoff
 	for {
 		began := time.Now()
@@ -100,6 +106,7 @@ func (c *child) once() *ExitError {
 	// the children stop in order. They still end if we are killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	err = cmd.Start()
+	c.launch()
 	notify.Close()
 	if err != nil {
 		return c.failed(err)

@@ -35,6 +35,7 @@ type Spec struct {
 	Env          []string      // the whole environment
 	StartTimeout time.Duration // until it must have said that it is up
 	StopTimeout  time.Duration // from SIGTERM until it is killed
+	Slow         bool          // it takes longest to be up, and is started before the others
 }
 
 // Supervisor runs children. Make one with New.
@@ -44,8 +45,8 @@ type Supervisor struct {
 	fatal    chan error
 }
 
-// New returns a supervisor of children, which start in the order given and stop
-// in the reverse order.
+// New returns a supervisor of children, which start at the same time and stop in the
+// reverse order of that given.
 func New(log *zap.Logger, specs []Spec) *Supervisor {
 	s := &Supervisor{log: log, fatal: make(chan error, len(specs))}
 	for _, spec := range specs {
@@ -60,8 +61,13 @@ func New(log *zap.Logger, specs []Spec) *Supervisor {
 // the child left with a status.
 func (s *Supervisor) Run(ctx context.Context, abort <-chan struct{}) error {
 	var wg sync.WaitGroup
-	for _, c := range s.children {
-		wg.Go(c.run)
+	for _, slow := range []bool{true, false} {
+		for _, c := range s.children {
+			if c.Slow == slow {
+				wg.Go(c.run)
+				<-c.launched // each begins to compute at once, so that there is no core for who comes later
+			}
+		}
 	}
 	var fatal error
 	select {

@@ -78,7 +78,8 @@ func start(t *testing.T, acts ...string) *pod {
 		name := string(rune('a' + i))
 		specs = append(specs, Spec{
 			Name: name, Args: []string{os.Args[0]}, StartTimeout: 2 * time.Second, StopTimeout: 2 * time.Second,
-			Env: append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TEST_CHILD="+act, "TEST_NAME="+name, "TEST_NOTES="+p.notes),
+			Slow: act == "slow",
+			Env:  append(os.Environ(), "GORACE=atexit_sleep_ms=0", "TEST_CHILD="+act, "TEST_NAME="+name, "TEST_NOTES="+p.notes),
 		})
 	}
 	p.Supervisor = New(zap.New(core), specs)
@@ -129,6 +130,23 @@ func TestChildrenStopOneAfterTheOtherInReverseOrder(t *testing.T) {
 	}
 	if got := strings.Join(stopped, ""); got != "cba" {
 		t.Errorf("stopped in the order %q, want cba", got)
+	}
+}
+
+func TestTheSlowOneIsStartedFirst(t *testing.T) {
+	p := start(t, "good", "slow", "good")
+	p.await(t, "three up", func() bool { return strings.Count(p.read(), "up") == 3 })
+	p.cancel()
+	if err := p.ended(t); err != nil {
+		t.Fatal(err)
+	}
+	pids := map[string]int64{}
+	for _, e := range p.logs.FilterMessage("child started").All() {
+		f := e.ContextMap()
+		pids[f["child"].(string)] = f["pid"].(int64)
+	}
+	if pids["b"] > pids["a"] || pids["b"] > pids["c"] || pids["a"] > pids["c"] {
+		t.Errorf("started with the pids %v, want b before a before c", pids)
 	}
 }
 

@@ -129,8 +129,8 @@ func watchSignals(signals <-chan os.Signal, log *telemetry.Log, stop context.Can
 	}
 }
 
-// children lists the processes in the order of their start; they stop in the
-// reverse order: the proxy drains, the engine persists, the sidecar is last.
+// children lists the processes, which stop in the reverse order: the proxy drains, the
+// engine persists, the sidecar is last.
 func (c *serveCmd) children(w *world) ([]supervise.Spec, error) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -147,9 +147,11 @@ func (c *serveCmd) children(w *world) ([]supervise.Spec, error) {
 			StartTimeout: c.StartTimeout, StopTimeout: budget + spare,
 		}
 	}
+	engine := withoutKeys(child("engine", c.Engine.PersistTimeout, "SEMANTIC_MODEL="+c.Engine.Model))
+	engine.Slow = true // it loads the model
 	return []supervise.Spec{
 		withoutKeys(c.following(child("sidecar", 0, "SEMANTIC_PROXY_URL="+c.Sidecar.ProxyURL, "SEMANTIC_CONSOLE_TICKET="+c.Sidecar.Ticket), settings)),
-		withoutKeys(child("engine", c.Engine.PersistTimeout, "SEMANTIC_MODEL="+c.Engine.Model)),
+		engine,
 		child("proxy", drain),
 	}, nil
 }
