@@ -1,7 +1,7 @@
 // Command semantic is the whole pod in one binary: proxy, engine and sidecar, and
 // the tools around them.
 //
-// Read: main (the commands), settings (what all processes share), process (one
+// Read: main (the commands), garbage (of a start), settings (what all processes share), process (one
 // process's life), serve (all three on one host), then one file a subcommand.
 package main
 
@@ -49,6 +49,7 @@ func main() {
 
 // run is main with its edges as arguments; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
+	collect := holdGarbage()
 	var cmds commands
 	exited := -1
 	parsed, err := parse(&cmds, args, stdout, stderr, &exited)
@@ -56,7 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited // --help was printed
 	}
 	if err == nil {
-		err = parsed.Context.Run(&world{parsed: parsed, stdout: stdout, stderr: stderr})
+		err = parsed.Context.Run(&world{parsed: parsed, stdout: stdout, stderr: stderr, collect: collect})
 	}
 	if err == nil {
 		return statusOK
@@ -72,6 +73,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 type world struct {
 	parsed         *config.Parsed
 	stdout, stderr io.Writer
+	collect        func() // see holdGarbage
 }
 
 // helpShown ends kong's parsing after it printed help.

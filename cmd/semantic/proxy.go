@@ -32,6 +32,7 @@ func (c *proxyCmd) Run(w *world) error {
 		return err
 	}
 	c.Proxy.Settings = told
+	w.collect() // and then as Tune says
 	c.Proxy.config().Tune()
 	return runProcess("proxy", &c.Shared, w, c.Shared.StopTimeout, func(log *telemetry.Log) (process, error) {
 		return proxy.New(*c.Proxy.config(), log)
