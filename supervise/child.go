@@ -106,12 +106,12 @@ func (c *child) once() *ExitError {
 	// the children stop in order. They still end if we are killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	err = cmd.Start()
-	c.launch()
 	notify.Close()
 	if err != nil {
 		return c.failed(err)
 	}
 	c.log.Info("child started", zap.Int("pid", cmd.Process.Pid))
+	c.launch()
 	up, left := make(chan readiness, 1), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { up <- awaitReady(ready, c.StartTimeout) })

@@ -65,7 +65,10 @@ func (s *Supervisor) Run(ctx context.Context, abort <-chan struct{}) error {
 		for _, c := range s.children {
 			if c.Slow == slow {
 				wg.Go(c.run)
-				<-c.launched // each begins to compute at once, so that there is no core for who comes later
+				select { // each begins to compute at once, so that there is no core for who comes later
+				case <-c.launched:
+				case <-ctx.Done():
+				}
 			}
 		}
 	}

@@ -15,8 +15,8 @@ const (
 // holdGarbage leaves the garbage of a process's start lying, and returns what has it collected from
 // now on; by itself that happens when the start is over. A pod starts four processes at the same
 // moment, and their collectors would take a sixth of the time until it is ready for a few megabytes.
-// GOGC and GOMEMLIMIT in the environment go before it. A process starts once, however often this is called.
-var holdGarbage = sync.OnceValue(func() (collect func()) {
+// GOGC and GOMEMLIMIT in the environment go before it.
+func holdGarbage() (collect func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
 	}
@@ -28,4 +28,7 @@ var holdGarbage = sync.OnceValue(func() (collect func()) {
 	})
 	time.AfterFunc(startTime, collect)
 	return collect
-})
+}
+
+// garbageHeld is holdGarbage for a process, which starts once.
+var garbageHeld = sync.OnceValue(holdGarbage)

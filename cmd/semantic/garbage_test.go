@@ -1,37 +1,47 @@
 package main
 
 import (
-	"runtime"
 	"runtime/debug"
 	"testing"
-	"time"
 )
 
-// What a start leaves lies until the start is over, or somebody has it collected; then all is as it was.
 func TestGarbageOfAStartIsHeldAndNoLonger(t *testing.T) {
-	collections := func() uint32 {
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.NumGC
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	garbageHeld()() // of tests before
+	percent, limit := collector()
+	if percent < 0 || limit <= startMemory {
+		t.Fatalf("before a start GOGC is %d and the limit %d bytes", percent, limit)
 	}
 	collect := holdGarbage()
-	if again := holdGarbage(); again == nil {
-		t.Fatal("a second call returns nothing to call")
+	if p, l := collector(); p >= 0 || l != startMemory {
+		t.Errorf("in a start GOGC is %d and the limit %d bytes, want none and %d", p, l, startMemory)
 	}
 	collect()
-	if percent := debug.SetGCPercent(100); percent < 0 {
-		t.Fatalf("garbage is still held: GOGC is %d", percent)
-	}
-	if limit := debug.SetMemoryLimit(-1); limit <= startMemory {
-		t.Fatalf("the limit of a start is left: %d bytes", limit)
-	}
-	before := collections()
-	for end := time.Now().Add(10 * time.Second); collections() == before; {
-		if time.Now().After(end) {
-			t.Fatal("nothing was collected in 10 seconds")
-		}
-		keep = make([]byte, 1<<20)
+	if p, l := collector(); p != percent || l != limit {
+		t.Errorf("after a start GOGC is %d and the limit %d bytes, want %d and %d as before", p, l, percent, limit)
 	}
 }
 
-var keep []byte
+func TestSettingsOfTheCollectorGoBeforeAStart(t *testing.T) {
+	garbageHeld()()
+	percent, limit := collector()
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("GOGC", "")
+			t.Setenv("GOMEMLIMIT", "")
+			t.Setenv(name, "100")
+			defer holdGarbage()()
+			if p, l := collector(); p != percent || l != limit {
+				t.Errorf("GOGC is %d and the limit %d bytes, want %d and %d", p, l, percent, limit)
+			}
+		})
+	}
+}
+
+// collector tells how the runtime collects garbage.
+func collector() (percent int, limit int64) {
+	percent = debug.SetGCPercent(-1)
+	debug.SetGCPercent(percent)
+	return percent, debug.SetMemoryLimit(-1)
+}

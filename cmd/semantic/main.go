@@ -49,7 +49,7 @@ func main() {
 
 // run is main with its edges as arguments; it returns the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	collect := holdGarbage()
+	collect := garbageHeld()
 	var cmds commands
 	exited := -1
 	parsed, err := parse(&cmds, args, stdout, stderr, &exited)

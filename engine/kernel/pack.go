@@ -14,29 +14,29 @@ func (m *Matrix) Pack(src []byte, from, to int) {
 	rowBytes := m.Cols / elems * size
 	for p := from; p < to; p++ {
 		panel := m.data[p*m.PanelBytes() : (p+1)*m.PanelBytes()]
-		for r := 0; r < min(panelRows, m.Rows-p*panelRows); r++ {
+		for r := 0; r < min(panelRows, m.Rows-p*panelRows); r += 2 {
 			row := src[(p*panelRows+r)*rowBytes:]
-			if r+1 < m.Rows-p*panelRows && r%2 == 0 && m.packPair(panel, row[:rowBytes], row[rowBytes:][:rowBytes], r) {
-				r++
-				continue
+			next := row // a last row without a partner is there twice: of what is behind it nobody reads a result
+			if p*panelRows+r+1 < m.Rows {
+				next = row[rowBytes:]
 			}
-			m.packRow(panel, row[:rowBytes], r)
+			m.packRows(panel, row[:rowBytes], next[:rowBytes], r)
 		}
 	}
 }
 
-// packPair lays out rows r, an even one, and r+1 at once, in eight bytes that lie together instead of
-// twice four: a model is there the sooner. It reports false for a type that nobody waits for.
-func (m *Matrix) packPair(panel, row, next []byte, r int) bool {
+// packRows lays out two rows, as rows r and r+1 of their panel. The types of the default models are laid
+// out in eight bytes that lie together instead of twice four: they are there the sooner.
+func (m *Matrix) packRows(panel, row, next []byte, r int) {
 	switch m.source {
 	case gguf.Q4_1:
-		packPairQ4_1(panel, row, next, r)
+		packQ4_1(panel, row, next, r)
 	case gguf.Q8_0:
-		packPairQ8_0(panel, row, next, r)
+		packQ8_0(panel, row, next, r)
 	default:
-		return false
+		m.packRow(panel, row, r)
+		m.packRow(panel, next, r+1)
 	}
-	return true
 }
 
 // interleave writes words of four bytes, two of each row, to lines that are 64 bytes apart.
@@ -50,8 +50,6 @@ func interleave(line, row, next []byte) {
 // packRow lays out one row, as row r of its panel.
 func (m *Matrix) packRow(panel, row []byte, r int) {
 	switch m.source {
-	case gguf.Q4_1:
-		packQ4_1(panel, row, r)
 	case gguf.Q4_0:
 		packQ4_0(panel, row, r)
 	case gguf.Q4_K:
@@ -62,8 +60,6 @@ func (m *Matrix) packRow(panel, row []byte, r int) {
 		packQ5_K(panel, row, r)
 	case gguf.Q6_K:
 		packQ6_K(panel, row, r)
-	case gguf.Q8_0:
-		packQ8_0(panel, row, r)
 	case gguf.F32:
 		packWords(panel, row, r)
 	case gguf.F16, gguf.BF16:
@@ -84,17 +80,7 @@ const (
 // u4Scale returns where the scale of row r is; its minimum is eight numbers further on.
 func u4Scale(r int) int { return u4Scales + 32*(r/8) + 2*(r%8) }
 
-func packQ4_1(panel, row []byte, r int) {
-	for len(row) > 0 {
-		src, dst := row[:20], panel[:u4Block]
-		copy(dst[u4Scale(r):][:2], src[:2])
-		copy(dst[u4Scale(r)+16:][:2], src[2:4])
-		packNibbles(dst, src[4:], r)
-		row, panel = row[20:], panel[u4Block:]
-	}
-}
-
-func packPairQ4_1(panel, row, next []byte, r int) {
+func packQ4_1(panel, row, next []byte, r int) {
 	scale, line := u4Scale(r), 4*r
 	for from, to := 0, 0; from < len(row); from, to = from+20, to+u4Block {
 		a, b, dst := row[from:from+20], next[from:from+20], panel[to:to+u4Block]
@@ -133,18 +119,7 @@ const (
 	s8Scales = 512
 )
 
-func packQ8_0(panel, row []byte, r int) {
-	for len(row) > 0 {
-		src, dst := row[:34], panel[:s8Block]
-		copy(dst[s8Scales+2*r:][:2], src[:2])
-		for i := range 8 {
-			binary.LittleEndian.PutUint32(dst[64*i+4*r:], binary.LittleEndian.Uint32(src[2+4*i:]))
-		}
-		row, panel = row[34:], panel[s8Block:]
-	}
-}
-
-func packPairQ8_0(panel, row, next []byte, r int) {
+func packQ8_0(panel, row, next []byte, r int) {
 	scale, line := s8Scales+2*r, 4*r
 	for from, to := 0, 0; from < len(row); from, to = from+34, to+s8Block {
 		a, b, dst := row[from:from+34], next[from:from+34], panel[to:to+s8Block]

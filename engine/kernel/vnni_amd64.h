@@ -168,33 +168,25 @@
 	MOVQ 32+8*n(DI), R13; \
 	BYTE $0x43; BYTE $0x0F; BYTE $0x0D; BYTE $0x4C; BYTE $0x35; BYTE $0x00
 
-#define OWN1 \
-	OWN(0)
-
-#define OWN2 \
-	OWN1; \
-	OWN(1)
-
-#define OWN4 \
-	OWN2; \
-	OWN(2); \
-	OWN(3)
-
+// OWN8 begins a panel of eight columns: there it is worth it.
 #define OWN8 \
-	OWN4; \
+	OWN(0); \
+	OWN(1); \
+	OWN(2); \
+	OWN(3); \
 	OWN(4); \
 	OWN(5); \
 	OWN(6); \
-	OWN(7)
+	OWN(7); \
+	COLUMNS8
 
 // MUL multiplies panels with so many columns by BLOCKS, which is INORDER or TURNS with its arguments.
 // BYTES are what Z31 holds sixty-four of.
-#define MUL(BYTES, BLOCKS, COLUMNS, EACH, STORE, OWNS) \
+#define MUL(BYTES, BLOCKS, COLUMNS, EACH, STORE) \
 	START; \
 	MOVL $BYTES, R13; \
 	VPBROADCASTD R13, Z31; \
 panel: \
-	OWNS; \
 	COLUMNS; \
 	EACH(ZERO, 0); \
 	MOVQ 16(DI), R13; \

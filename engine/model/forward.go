@@ -76,9 +76,8 @@ func (m *Model) after(layer int) *linear {
 
 // ahead says which matrix the worker's next product is with.
 func (m *Model) ahead(worker int, l *linear) {
-	if worker < l.pieces {
-		m.team.Ahead(worker, l.Part(worker*l.step, l.end(worker)))
-	}
+	piece := min(worker, l.pieces) // the one behind the last is empty
+	m.team.Ahead(worker, l.Part(min(piece*l.step, l.Panels()), l.end(piece)))
 }
 
 // embed begins a row: the token's embedding, and the angles of its position.
